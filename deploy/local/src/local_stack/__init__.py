@@ -1,0 +1,1 @@
+"""PostgreSQL, Apache Kafka and the four services as local processes."""

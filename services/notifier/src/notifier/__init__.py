@@ -1,0 +1,1 @@
+"""Delivers signed webhooks when a report job ends."""

@@ -1,0 +1,1 @@
+"""Runs report jobs under a lease and stores their artifacts."""

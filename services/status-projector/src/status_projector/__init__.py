@@ -1,0 +1,1 @@
+"""Folds job events into the read model."""
