@@ -1,0 +1,17 @@
+"""The report catalogue: declarative report types that an operator mounts, checked once at start."""
+
+from shared.catalogue.catalogue import Catalogue
+from shared.catalogue.loading import CatalogueError, load_catalogue
+from shared.catalogue.parameters import Binding, SqlType
+from shared.catalogue.report_type import Column, ColumnType, ReportType
+
+__all__ = [
+    "Binding",
+    "Catalogue",
+    "CatalogueError",
+    "Column",
+    "ColumnType",
+    "ReportType",
+    "SqlType",
+    "load_catalogue",
+]
