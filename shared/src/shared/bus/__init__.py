@@ -1,0 +1,16 @@
+"""Kafka as the services use it: one broker factory, publishing, reading, the dead letter."""
+
+from shared.bus.broker import BusConnection, make_broker
+from shared.bus.publisher import BusPublisher, BusUnavailableError
+from shared.bus.reader import Batch, InvalidRecord, LogReader, ReaderTimes
+
+__all__ = [
+    "Batch",
+    "BusConnection",
+    "BusPublisher",
+    "BusUnavailableError",
+    "InvalidRecord",
+    "LogReader",
+    "ReaderTimes",
+    "make_broker",
+]

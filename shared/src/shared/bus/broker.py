@@ -1,0 +1,111 @@
+"""The FastStream broker with the settings that this design needs, and its connection."""
+
+import asyncio
+import logging
+from typing import Final
+
+import structlog
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+
+from shared.backoff import Backoff
+from shared.settings import KafkaSettings
+
+_MAX_REQUEST_BYTES: Final = 1024 * 1024
+_TRANSPORT_LOGGER: Final = logging.getLogger("faststream.kafka")
+_log = structlog.get_logger()
+
+
+def make_broker(settings: KafkaSettings, *, service: str) -> KafkaBroker:
+    """Build the broker of one process; nothing is connected yet.
+
+    Not idempotent on purpose: with a broker away, aiokafka's idempotent producer never expires a
+    batch and hangs on stop (aio-libs/aiokafka 1017). A duplicate is harmless here, a hang isn't.
+    """
+    return KafkaBroker(
+        settings.bootstrap_servers.split(","),
+        client_id=f"report-jobs-{service}",
+        acks="all",
+        enable_idempotence=False,
+        linger_ms=0,
+        request_timeout_ms=int(settings.request_timeout * 1000),
+        max_request_size=_MAX_REQUEST_BYTES,
+        allow_auto_create_topics=False,
+        graceful_timeout=settings.request_timeout,
+        apply_types=False,
+        logger=_TRANSPORT_LOGGER,
+        log_level=logging.DEBUG,
+    )
+
+
+class BusConnection:
+    """Connects a broker in the background: a service starts while its Kafka is away."""
+
+    def __init__(self, broker: KafkaBroker, settings: KafkaSettings) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._connected = asyncio.Event()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the first connection was made; the client keeps it up from then on."""
+        return self._connected.is_set()
+
+    async def wait_connected(self) -> None:
+        """Return once the first connection was made."""
+        await self._connected.wait()
+
+    async def connect(self) -> None:
+        """Connect, trying again with backoff until it works."""
+        backoff = Backoff(first=0.2, longest=self._settings.connect_retry_longest)
+        retry = 0
+        while not self.is_connected:
+            try:
+                async with asyncio.timeout(self._settings.request_timeout * 3):
+                    await self._reach_any_server()
+                    await self._broker.start()
+            except (KafkaError, OSError) as error:
+                retry += 1
+                _log.warning("kafka not reachable", error=type(error).__name__, retry=retry)
+                await self._close()
+                await asyncio.sleep(backoff.delay(retry))
+            else:
+                self._connected.set()
+
+    async def ping(self) -> None:
+        """Raise unless the cluster answers a request for its description."""
+        if not self.is_connected:
+            raise ConnectionError("not connected to Kafka yet")
+        if not await self._broker.ping(timeout=self._settings.request_timeout):
+            raise ConnectionError("Kafka doesn't answer")
+
+    async def close(self) -> None:
+        """Leave the groups and close all connections within the request timeout."""
+        self._connected.clear()
+        await self._close()
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                await self._broker.stop()
+        except (KafkaError, OSError, ExceptionGroup) as error:
+            _log.warning("kafka connection not closed cleanly", error=type(error).__name__)
+
+    async def _reach_any_server(self) -> None:
+        """Raise OSError unless one bootstrap server accepts a connection.
+
+        aiokafka's clients complain about themselves when their start fails half way, so the
+        usual failure is found before any is built.
+        """
+        last_error: OSError | None = None
+        for server in self._settings.bootstrap_servers.split(","):
+            host, _, port = server.rpartition(":")
+            try:
+                async with asyncio.timeout(self._settings.request_timeout):
+                    _, writer = await asyncio.open_connection(host, int(port))
+            except OSError as error:
+                last_error = error
+                continue
+            writer.close()
+            return
+        raise last_error or ConnectionError("no bootstrap server is configured")

@@ -1,0 +1,1 @@
+"""Postgres as the services use it: pool, migrations and consumer positions."""

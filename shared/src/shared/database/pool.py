@@ -1,0 +1,95 @@
+"""A bounded asyncpg pool on one service's schema, and which failures pass by themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+from shared.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+TRANSIENT_ERRORS: Final = (
+    OSError,  # refused, reset, unreachable; includes TimeoutError
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,  # the connection went away under our hands
+    asyncpg.OperatorInterventionError,  # shutdown, crash recovery, a statement timeout
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full
+    asyncpg.TransactionRollbackError,  # deadlock, serialization failure
+)
+"""What a database call may raise that a later try can be free of."""
+
+
+class Database:
+    """One service's pool. Every wait on it is bounded by its settings."""
+
+    def __init__(self, pool: Pool, settings: DatabaseSettings) -> None:
+        self._pool = pool
+        self._settings = settings
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection; each statement commits by itself."""
+        async with self._pool.acquire(timeout=self._settings.database_connect_timeout) as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def transaction(self, *, synchronous: bool = True) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction.
+
+        With `synchronous=False` the commit doesn't wait for the disk; a crash of the database
+        may lose it, which only suits what the log can rebuild.
+        """
+        async with self.connection() as conn, conn.transaction():
+            if not synchronous:
+                await conn.execute("SET LOCAL synchronous_commit = off")
+            yield conn
+
+    async def ping(self) -> None:
+        """Raise unless the database answers."""
+        async with self.connection() as conn:
+            await conn.execute("SELECT 1")
+
+    async def close(self) -> None:
+        """Close politely within the connect timeout, else at once."""
+        try:
+            await asyncio.wait_for(self._pool.close(), self._settings.database_connect_timeout)
+        except TimeoutError:
+            self._pool.terminate()
+
+
+@asynccontextmanager
+async def open_database(
+    settings: DatabaseSettings, *, schema: str, service: str
+) -> AsyncIterator[Database]:
+    """Open the pool without connecting yet: a service starts while its database is away."""
+    timeout = settings.database_command_timeout
+    pool = asyncpg.create_pool(
+        str(settings.database_url),
+        min_size=0,
+        max_size=settings.database_pool_size,
+        timeout=settings.database_connect_timeout,
+        command_timeout=timeout,
+        server_settings={
+            "application_name": service,
+            "search_path": schema,
+            "statement_timeout": str(int(timeout * 1000)),
+            "idle_in_transaction_session_timeout": str(int(timeout * 1000)),
+            "jit": "off",  # short statements only
+        },
+    )
+    await pool
+    database = Database(pool, settings)
+    try:
+        yield database
+    finally:
+        await database.close()

@@ -1,0 +1,159 @@
+"""CloudEvents 1.0 in Kafka's binary mode: attributes in `ce_*` headers, JSON in the value."""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from shared.clock import rfc3339
+from shared.events.payloads import (
+    ExecutionEvent,
+    JobAttemptEnded,
+    JobCompleted,
+    JobEvent,
+    JobFailed,
+    JobStarted,
+    ReportRequested,
+    WebhookDelivered,
+    WebhookExhausted,
+)
+from shared.topics import Topic
+
+_NAMESPACE: Final = uuid.UUID("6f0d4b4e-7a0c-5f0e-9d53-1c1b1c3f6a11")
+
+TOPICS: Final[dict[type[JobEvent], Topic]] = {
+    ReportRequested: Topic.REQUESTS,
+    JobStarted: Topic.EVENTS,
+    JobAttemptEnded: Topic.EVENTS,
+    JobCompleted: Topic.EVENTS,
+    JobFailed: Topic.EVENTS,
+    WebhookDelivered: Topic.EVENTS,
+    WebhookExhausted: Topic.EVENTS,
+}
+"""Every event type and the topic it is written to."""
+
+
+def type_name(event_type: type[JobEvent]) -> str:
+    """Return the `ce_type` of an event type."""
+    return f"report-jobs.{event_type.__name__}.v1"
+
+
+def schema_id(event_type: type[JobEvent]) -> str:
+    """Return the `ce_dataschema` of an event type, the `$id` of its JSON Schema."""
+    return f"urn:report-jobs:events:{event_type.__name__}:v1"
+
+
+_TYPES: Final = {type_name(event_type): event_type for event_type in TOPICS}
+
+
+class InvalidMessageError(Exception):
+    """A message that can never be understood; `reason` says why, for the dead letter."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """A message as it will be written: `topic` without the installation's prefix."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: dict[str, str]
+
+    @property
+    def event_id(self) -> uuid.UUID:
+        """The derived id of the event within."""
+        return uuid.UUID(self.headers["ce_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """A message that was understood."""
+
+    event: JobEvent
+    event_id: str
+    time: str
+    traceparent: str | None
+
+
+def event_id(event: JobEvent) -> uuid.UUID:
+    """Derive the id of an event: whatever makes it twice makes the same event."""
+    attempt, sequence = (
+        (event.attempt, event.sequence) if isinstance(event, ExecutionEvent) else (0, 0)
+    )
+    name = f"{event.job_id}/{event.run}/{attempt}/{type(event).__name__}/{sequence}"
+    return uuid.uuid5(_NAMESPACE, name)
+
+
+def webhook_id(terminal_event_id: str | uuid.UUID) -> str:
+    """Derive the `webhook-id` of the webhook that tells of a run's end."""
+    return f"msg_{uuid.UUID(str(terminal_event_id)).hex}"
+
+
+def encode(
+    event: JobEvent, *, source: str, time: datetime, traceparent: str | None = None
+) -> OutgoingMessage:
+    """Wrap `event` as it goes to its topic, keyed by job id; `source` is the writing service."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(event_id(event)),
+        "ce_source": f"/report-jobs/{source}",
+        "ce_type": type_name(type(event)),
+        "ce_subject": event.job_id,
+        "ce_time": rfc3339(time),
+        "ce_dataschema": schema_id(type(event)),
+        "ce_tenant": event.tenant,
+        "content-type": "application/json",
+    }
+    if traceparent:
+        headers["traceparent"] = traceparent
+    return OutgoingMessage(
+        topic=TOPICS[type(event)],
+        key=event.job_id.encode(),
+        value=event.model_dump_json(by_alias=True).encode(),
+        headers=headers,
+    )
+
+
+def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """Read record headers tolerantly: undecodable bytes are replaced, the last of a name wins."""
+    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
+
+
+def decode(headers: dict[str, str], value: bytes | None) -> ReceivedEvent | None:
+    """Read a message; None for an event type of a later version, which is not ours to judge.
+
+    Raises:
+        InvalidMessageError: for what is no CloudEvent or doesn't fit the schema of its type.
+
+    """
+    name = headers.get("ce_type")
+    if not name or not headers.get("ce_id"):
+        raise InvalidMessageError("no CloudEvent: ce_type or ce_id is missing")
+    event_type = _TYPES.get(name)
+    if event_type is None:
+        return None
+    try:
+        event = event_type.model_validate_json(value or b"")
+    except ValidationError as error:
+        raise InvalidMessageError(f"{name}: {_summary(error)}") from None
+    return ReceivedEvent(
+        event=event,
+        event_id=headers["ce_id"],
+        time=headers.get("ce_time", ""),
+        traceparent=headers.get("traceparent"),
+    )
+
+
+def _summary(error: ValidationError) -> str:
+    problems = (
+        f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)[:5]
+    )
+    return "; ".join(problems)

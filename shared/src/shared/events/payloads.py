@@ -1,0 +1,161 @@
+"""The job events: what each one says. Contracts: tolerant when read, never changed in meaning.
+
+A field may be added with a default; a changed meaning is a new version of the event. What a
+client asked for is carried openly (`RequestedReport`): the services that need it strict validate
+it as a `shared.report_request.ReportRequest` and decide what a misfit means.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+UNKNOWN = "UNKNOWN"
+"""Report type and format of a request whose body can't be read."""
+
+Number = Annotated[int, Field(ge=0)]
+Run = Annotated[int, Field(ge=1, description="1 for the first run; one more for each retry.")]
+Attempt = Annotated[
+    int, Field(ge=0, description="Counted by the worker over the job's life; 0: never attempted.")
+]
+
+
+class Payload(BaseModel):
+    """camelCase in JSON, snake_case in Python; unknown fields are ignored."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
+    )
+
+
+class RequestedDateRange(Payload):
+    """The period asked for, as the client wrote it."""
+
+    from_date: str
+    to_date: str
+
+
+class RequestedReport(Payload):
+    """The request as it was accepted; fields of a later version are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    report_type: str
+    date_range: RequestedDateRange
+    format: str
+    callback_url: str | None = Field(
+        default=None, description="Visible to every subscriber; holds no credentials."
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class JobEvent(Payload):
+    """What every event says of its job, so that no subscriber needs to join streams."""
+
+    job_id: str
+    tenant: str
+    created_at: AwareDatetime = Field(description="When the gateway accepted the job.")
+    report_type: str
+    format: str
+    run: Run
+
+
+class ReportRequested(JobEvent):
+    """A client asked for a report, and the gateway accepted the job."""
+
+    request: RequestedReport
+
+
+class ExecutionEvent(JobEvent):
+    """Something happened to the execution of a run; `sequence` orders equals of one attempt."""
+
+    attempt: Attempt
+    sequence: Number = 0
+
+
+class JobStarted(ExecutionEvent):
+    """A worker began an attempt."""
+
+    started_at: AwareDatetime
+    worker: str
+
+
+class AttemptOutcome(StrEnum):
+    """Why an attempt ended while its run goes on."""
+
+    FAILED = "FAILED"
+    LOST = "LOST"
+    RELEASED = "RELEASED"
+
+
+class JobAttemptEnded(ExecutionEvent):
+    """An attempt ended without ending its run: it failed for a passing reason, its worker was
+    lost, or a draining worker released it.
+    """  # noqa: D205 - one sentence, two lines
+
+    outcome: str = Field(description="One of FAILED, LOST, RELEASED; later versions may add.")
+    started_at: AwareDatetime
+    ended_at: AwareDatetime
+    retry_at: AwareDatetime = Field(description="The run is not attempted again before this.")
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class Artifact(Payload):
+    """A finished report file in the artifact store."""
+
+    path: str = Field(description="Object path below the store's root.")
+    file_name: str
+    media_type: str
+    byte_count: Number
+    sha256: str = Field(description="Hex digest of the file's bytes.")
+
+
+class RunEnded(ExecutionEvent):
+    """The end of a run: exactly one JobCompleted or JobFailed per run."""
+
+    started_at: AwareDatetime | None = Field(
+        default=None, description="Start of the attempt that ended the run, if there was one."
+    )
+    finished_at: AwareDatetime
+
+
+class JobCompleted(RunEnded):
+    """The report is there."""
+
+    request: RequestedReport
+    artifact: Artifact
+    row_count: Number
+
+
+class JobFailed(RunEnded):
+    """The run ended without a report."""
+
+    request: RequestedReport | None = Field(
+        default=None, description="Null only where the request itself could not be read."
+    )
+    error_code: str = Field(pattern=r"^[A-Z][A-Z0-9_]+$")
+    error_message: str = Field(description="For people; no internals.")
+    retryable: bool = Field(description="Whether the same request may well succeed later.")
+
+
+class WebhookEvent(JobEvent):
+    """What became of the webhook of a run's end."""
+
+    webhook_id: str
+    attempts: Annotated[int, Field(ge=1)]
+
+
+class WebhookDelivered(WebhookEvent):
+    """The callback URL answered 2xx."""
+
+    delivered_at: AwareDatetime
+    status_code: int
+
+
+class WebhookExhausted(WebhookEvent):
+    """The callback URL was given up on."""
+
+    exhausted_at: AwareDatetime
+    reason: str = Field(description="Class of the last failure, such as timeout or status_500.")

@@ -1,0 +1,81 @@
+"""Job ids that certify themselves: a reader tells a real id from an invented one without I/O.
+
+Layout of the 25 bytes behind `job_`, written as 40 lowercase base32hex digits (RFC 4648,
+section 7), whose order as text is the order of their bytes and so of their time:
+
+    0-5    milliseconds since 1970, big endian
+    6-15   random
+    16     number of the key that signed
+    17-24  first 64 bits of HMAC-SHA256 over a domain, bytes 0-16 and the tenant
+
+40 digits of 5 bits are exactly 200 bits, so each id has one spelling only.
+"""
+
+import base64
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, NewType
+
+from shared.clock import Clock
+from shared.keyring import KeyRing
+
+JobId = NewType("JobId", str)
+
+PREFIX: Final = "job_"
+_DOMAIN: Final = b"report-jobs/job-id/v1\0"
+_RANDOM_BYTES: Final = 10
+_MAC_BYTES: Final = 8
+_SPELLING: Final = re.compile(r"job_[0-9a-v]{40}", re.ASCII)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class JobIds:
+    """Makes and verifies job ids. `random_bytes(n)` is the source of randomness."""
+
+    keys: KeyRing
+    clock: Clock
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+    def new(self, tenant: str) -> JobId:
+        """Return a new id for `tenant`, signed with the current key."""
+        milliseconds = (self.clock() - _EPOCH) // _MILLISECOND
+        head = milliseconds.to_bytes(6) + self.random_bytes(_RANDOM_BYTES)
+        certified = head + bytes([self.keys.signing_number])
+        mac = self.keys.sign(_message(certified, tenant))[:_MAC_BYTES]
+        return JobId(PREFIX + base64.b32hexencode(certified + mac).decode().lower())
+
+    def is_certified(self, text: str, tenant: str) -> bool:
+        """Tell whether `text` is an id that this system gave to `tenant`."""
+        raw = _decode(text)
+        if raw is None:
+            return False
+        certified, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+        return self.keys.verify(certified[-1], _message(certified, tenant), mac)
+
+
+def is_well_formed(text: str) -> bool:
+    """Tell whether `text` is spelled as a job id; says nothing about who made it."""
+    return _SPELLING.fullmatch(text) is not None
+
+
+def created_at(job_id: JobId) -> datetime:
+    """Return the moment within a well-formed id, in UTC, to the millisecond."""
+    raw = _decode(job_id)
+    if raw is None:
+        raise ValueError(f"not a job id: {job_id!r}")
+    return _EPOCH + int.from_bytes(raw[:6]) * _MILLISECOND
+
+
+def _message(certified: bytes, tenant: str) -> bytes:
+    return _DOMAIN + certified + tenant.encode()
+
+
+def _decode(text: str) -> bytes | None:
+    if not is_well_formed(text):
+        return None
+    return base64.b32hexdecode(text.removeprefix(PREFIX).upper())

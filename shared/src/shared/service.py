@@ -1,0 +1,56 @@
+"""Runs a service: its background loops, its HTTP port, and the way both come to an end."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from shared.settings import ServerSettings
+
+_log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running(loops: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run background loops while the body runs.
+
+    A loop that ends with an exception is a defect: it is logged and the process is asked to
+    stop, because half a service that still answers its probes would hide it.
+    """
+    tasks = [asyncio.create_task(_watched(name, loop), name=name) for name, loop in loops.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def serve(app: ASGIApp, settings: ServerSettings) -> None:
+    """Serve `app` until SIGTERM or SIGINT; its lifespan is the life of the service."""
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=int(settings.shutdown_grace),
+        timeout_keep_alive=75,
+    )
+
+
+async def _watched(name: str, loop: Coroutine[Any, Any, None]) -> None:
+    try:
+        await loop
+    except Exception:
+        _log.critical("background loop died", loop=name, exc_info=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
