@@ -11,7 +11,11 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared.bus import BusConnection, LogReader
+from shared.database import migrations
+from shared.database.pool import Database
 from shared.settings import ServerSettings
+from shared.telemetry.probes import Check
 
 _log = structlog.get_logger()
 
@@ -30,6 +34,38 @@ async def running(loops: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterat
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def read_when_connected(connection: BusConnection, reader: LogReader) -> None:
+    """Connect, read for ever, and on the way out tell Kafka how far the reader came."""
+    await connection.connect()
+    try:
+        await reader.run()
+    finally:
+        await reader.commit()
+
+
+def readiness_checks(
+    database: Database, connection: BusConnection, reader: LogReader, *, revision: str
+) -> dict[str, Check]:
+    """Return what a service that reads the log depends on, by name."""
+
+    async def reads() -> None:
+        if not reader.is_reading:
+            raise ConnectionError("no partitions are assigned yet")
+
+    return {
+        "database": lambda: require_revision(database, revision),
+        "kafka": connection.ping,
+        "assignment": reads,
+    }
+
+
+async def require_revision(database: Database, revision: str) -> None:
+    """Raise unless the service's schema is at `revision`: its code knows no other."""
+    found = await migrations.current(database)
+    if found != revision:
+        raise LookupError(f"schema revision is {found}, not {revision}")
 
 
 def serve(app: ASGIApp, settings: ServerSettings) -> None:

@@ -1,0 +1,168 @@
+"""The report-worker's composition root: builds everything once and gives it its life."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from starlette.applications import Starlette
+
+from report_worker.domain import Attempt, Outcome, RetryPolicy, artifact_folder
+from report_worker.execution.child_pool import ChildPool
+from report_worker.execution.protocol import Assignment, Setup
+from report_worker.handlers import RequestsHandler
+from report_worker.metrics import WorkerMetrics
+from report_worker.service import Dispatcher, Queue, QueueTimes
+from report_worker.settings import Settings
+from report_worker.store import QUEUED_CHANNEL
+from shared.backoff import Backoff
+from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
+from shared.catalogue import Catalogue, load_catalogue
+from shared.clock import utc_now
+from shared.database import migrations
+from shared.database.listen import listen
+from shared.database.pool import open_database
+from shared.job_id import JobIds
+from shared.outbox import Outbox
+from shared.report_request import ReportRequest
+from shared.service import read_when_connected, readiness_checks, running
+from shared.settings import (
+    ArtifactSettings,
+    CatalogueSettings,
+    JobSettings,
+    KafkaSettings,
+    LogSettings,
+)
+from shared.telemetry.metrics import OutboxMetrics, ReaderMetrics, new_registry
+from shared.telemetry.probes import Check, Heartbeat, probe_routes
+from shared.topics import Topic
+
+SERVICE: Final = "report-worker"
+SCHEMA: Final = "report_worker"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_SILENCE_LIMIT: Final = 60.0
+
+
+class _Children:
+    """Runs attempts in the child pool."""
+
+    def __init__(self, pool: ChildPool) -> None:
+        self._pool = pool
+
+    async def execute(self, attempt: Attempt) -> Outcome:
+        return await self._pool.execute(
+            Assignment(
+                job_id=attempt.job_id,
+                run=attempt.run,
+                attempt=attempt.attempt,
+                folder=artifact_folder(attempt),
+                request=ReportRequest.model_validate(attempt.request.model_dump(by_alias=True)),
+                started_at=attempt.started_at,
+            )
+        )
+
+
+def build_app(settings: Settings) -> Starlette:
+    """Build the service; nothing is connected or started before its lifespan begins."""
+    kafka, jobs = KafkaSettings(), JobSettings()
+    catalogue = load_catalogue(CatalogueSettings().catalogue_dir)
+    setup = _child_setup(settings, catalogue)
+    registry = new_registry()
+    metrics = WorkerMetrics(registry)
+    heartbeats = {name: Heartbeat(limit=_SILENCE_LIMIT) for name in ("reader", "beat")}
+    checks: dict[str, Check] = {}
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        broker = make_broker(kafka, service=SERVICE)
+        connection = BusConnection(broker, kafka)
+        publisher = BusPublisher(broker, connection, kafka)
+        pool = ChildPool(setup, attempt_timeout=settings.attempt_timeout)
+        policy = _retry_policy(settings)
+        async with (
+            open_database(settings, schema=SCHEMA, service=SERVICE) as database,
+            pool.warm(settings.slots),
+        ):
+            outbox = Outbox(database, publisher, OutboxMetrics(registry))
+            queue = Queue(
+                database,
+                outbox,
+                policy=policy,
+                times=QueueTimes(lease=settings.lease, beat=settings.beat),
+                worker=f"{socket.gethostname()}/{os.getpid()}",
+                clock=utc_now,
+                metrics=metrics,
+            )
+            dispatcher = Dispatcher(
+                queue,
+                _Children(pool),
+                slots=settings.slots,
+                beat=settings.beat,
+                policy=policy,
+                metrics=metrics,
+                heartbeat=heartbeats["beat"],
+            )
+            handler = RequestsHandler(catalogue, JobIds(jobs.key_ring, utc_now), queue, dispatcher)
+            reader = LogReader(
+                broker,
+                topics=(Topic.REQUESTS,),
+                group=SERVICE,
+                settings=kafka,
+                database=database,
+                dead_letters=publisher,
+                handle=handler.handle,
+                metrics=ReaderMetrics(registry),
+                heartbeat=heartbeats["reader"],
+            )
+            checks.update(
+                readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
+            )
+            async with running(
+                {
+                    "outbox": outbox.run_publisher(),
+                    "sweeper": outbox.run_sweeper(),
+                    "finisher": dispatcher.run_finisher(),
+                    "beat": dispatcher.run_beat(),
+                    "listener": listen(
+                        settings,
+                        channel=QUEUED_CHANNEL,
+                        service=SERVICE,
+                        wake=lambda _: dispatcher.wake(),
+                    ),
+                }
+            ):
+                async with running({"reader": read_when_connected(connection, reader)}):
+                    yield
+                # Intake has stopped; what runs may end, and its events still go out.
+                await dispatcher.drain(settings.drain)
+                await outbox.drain()
+            await connection.close()
+
+    routes = probe_routes(heartbeats=heartbeats, checks=checks, registry=registry)
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _child_setup(settings: Settings, catalogue: Catalogue) -> Setup:
+    sources = settings.source_urls
+    for report_type in catalogue:
+        if report_type.source not in sources:
+            raise ValueError(
+                f"REPORT_WORKER_SOURCES names no source {report_type.source!r},"
+                f" which report type {report_type.name} reads"
+            )
+    return Setup(
+        catalogue=tuple(catalogue),
+        sources=sources,
+        artifacts_url=ArtifactSettings().artifacts_url,
+        log_level=LogSettings().log_level,
+    )
+
+
+def _retry_policy(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(
+        max_failures=settings.max_failures,
+        max_losses=settings.max_losses,
+        backoff=Backoff(first=settings.retry_first, longest=settings.retry_longest),
+    )

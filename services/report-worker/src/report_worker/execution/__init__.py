@@ -1,0 +1,1 @@
+"""The killable child processes that jobs run in."""

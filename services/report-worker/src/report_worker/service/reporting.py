@@ -1,0 +1,46 @@
+"""One wide log line and one count for every attempt that ended."""
+
+from collections.abc import Callable
+
+import structlog
+
+from report_worker.domain import Ending
+from report_worker.metrics import WorkerMetrics
+from shared.events import JobAttemptEnded, JobCompleted, JobFailed
+from shared.telemetry.trace import trace_id
+
+_log = structlog.get_logger()
+
+
+def report_ending(ending: Ending, metrics: WorkerMetrics, *, counted: bool) -> None:
+    """Report an ending; `counted` is false for that of a zombie, whose lease was not its own."""
+    attempt, event = ending.attempt, ending.event
+    outcome, write = _judge(event) if counted else ("DISCARDED", _log.warning)
+    seconds = (ending.ended_at - attempt.started_at).total_seconds()
+    metrics.attempts.labels(outcome).inc()
+    metrics.duration.labels(attempt.report_type, attempt.format).observe(seconds)
+    write(
+        "attempt ended",
+        outcome=outcome,
+        job_id=attempt.job_id,
+        run=attempt.run,
+        attempt=attempt.attempt,
+        tenant=attempt.tenant,
+        report_type=attempt.report_type,
+        format=attempt.format,
+        seconds=round(seconds, 3),
+        rows=event.row_count if isinstance(event, JobCompleted) else None,
+        error_code=None if isinstance(event, JobCompleted) else event.error_code,
+        retry_at=event.retry_at if isinstance(event, JobAttemptEnded) else None,
+        trace_id=trace_id(attempt.traceparent),
+    )
+
+
+def _judge(event: JobAttemptEnded | JobCompleted | JobFailed) -> tuple[str, Callable[..., object]]:
+    match event:
+        case JobCompleted():
+            return "COMPLETED", _log.info
+        case JobFailed():
+            return event.error_code, _log.warning
+        case JobAttemptEnded():
+            return event.outcome, _log.warning

@@ -1,0 +1,44 @@
+"""Settings of the report-worker, from `REPORT_WORKER_*` and the shared groups."""
+
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field, PostgresDsn, SecretStr, TypeAdapter
+from pydantic_settings import SettingsConfigDict
+
+from shared.commands import ServiceSettings
+from shared.settings import Seconds
+
+_SOURCES = TypeAdapter(dict[str, PostgresDsn])
+
+
+class Settings(ServiceSettings):
+    """What the report-worker alone needs to know; durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="REPORT_WORKER_")
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    sources: SecretStr
+    """JSON object: name of a data source in the catalogue -> its Postgres URL."""
+    slots: Annotated[int, Field(ge=1, le=256)] = 4
+    """Jobs that run at once, each in a child process of its own."""
+    lease: Seconds = 30.0
+    """How long a worker that fell silent keeps its jobs."""
+    beat: Seconds = 1.0
+    """How often leases are renewed and lost ones looked for."""
+    attempt_timeout: Seconds = 3600.0
+    """Upper limit for one attempt, whatever its statement timeout."""
+    max_failures: Annotated[int, Field(ge=1)] = 5
+    """Attempts of one run that may fail for a passing reason before the run fails."""
+    max_losses: Annotated[int, Field(ge=1)] = 3
+    """Attempts of one run whose worker or child may be lost before the run fails."""
+    retry_first: Seconds = 1.0
+    retry_longest: Seconds = 60.0
+    drain: Seconds = 20.0
+    """How long a stopping worker lets its jobs run on before it gives them back."""
+
+    @cached_property
+    def source_urls(self) -> dict[str, str]:
+        """The data sources by name. Raises ValueError where the setting is no such object."""
+        urls = _SOURCES.validate_json(self.sources.get_secret_value())
+        return {name: str(url) for name, url in urls.items()}

@@ -1,0 +1,59 @@
+"""Wakes a waiter on NOTIFY, over one connection of its own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import asyncpg
+import structlog
+
+from shared.backoff import Backoff
+from shared.database.pool import TRANSIENT_ERRORS
+from shared.settings import DatabaseSettings
+
+_PROBE_EVERY: Final = 15.0
+_log = structlog.get_logger()
+
+
+async def listen(
+    settings: DatabaseSettings, *, channel: str, service: str, wake: Callable[[str], None]
+) -> None:
+    """Call `wake` with the payload of every notification, for ever.
+
+    After each connect it is called once with an empty payload, because notifications may have
+    been missed. The connection is proven alive every 15 seconds, and made anew with backoff.
+    """
+    backoff = Backoff(first=0.2, longest=10.0)
+    retry = 0
+    while True:
+        try:
+            connection = await asyncpg.connect(
+                str(settings.database_url),
+                timeout=settings.database_connect_timeout,
+                command_timeout=settings.database_connect_timeout,
+                server_settings={"application_name": f"{service}-listen"},
+            )
+            try:
+                await connection.add_listener(channel, lambda *notice: wake(notice[3]))
+                wake("")
+                retry = 0
+                await _until_closed(connection)
+            finally:
+                connection.terminate()
+        except TRANSIENT_ERRORS as error:
+            retry += 1
+            _log.warning("listening interrupted", channel=channel, error=type(error).__name__)
+            await asyncio.sleep(backoff.delay(retry))
+
+
+async def _until_closed(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Raise OSError, or what the probe raises, as soon as the connection is of no more use."""
+    closed = asyncio.Event()
+    connection.add_termination_listener(lambda _: closed.set())
+    while not closed.is_set():
+        try:
+            async with asyncio.timeout(_PROBE_EVERY):
+                await closed.wait()
+        except TimeoutError:
+            await connection.execute("SELECT 1")
+    raise ConnectionError("the server closed the connection")
