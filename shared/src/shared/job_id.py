@@ -28,6 +28,7 @@ PREFIX: Final = "job_"
 _DOMAIN: Final = b"report-jobs/job-id/v1\0"
 _RANDOM_BYTES: Final = 10
 _MAC_BYTES: Final = 8
+_ID_BYTES: Final = 6 + _RANDOM_BYTES + 1 + _MAC_BYTES
 _SPELLING: Final = re.compile(r"job_[0-9a-v]{40}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -69,6 +70,17 @@ def created_at(job_id: JobId) -> datetime:
     if raw is None:
         raise ValueError(f"not a job id: {job_id!r}")
     return _EPOCH + int.from_bytes(raw[:6]) * _MILLISECOND
+
+
+def earliest(moment: datetime) -> JobId:
+    """Return a text that no id from before `moment` reaches and all later ids do.
+
+    It is well formed and certified by nobody: a bound for ranges of ids. Ids count milliseconds,
+    so a moment between two of them is rounded up.
+    """
+    milliseconds = -((_EPOCH - moment) // _MILLISECOND)
+    head = max(0, milliseconds).to_bytes(6)
+    return JobId(PREFIX + base64.b32hexencode(head.ljust(_ID_BYTES, b"\0")).decode().lower())
 
 
 def _message(certified: bytes, tenant: str) -> bytes:
