@@ -15,6 +15,7 @@ from shared.events.envelope import (
 )
 from shared.events.payloads import (
     UNKNOWN,
+    AnyJobEvent,
     Artifact,
     AttemptOutcome,
     ExecutionEvent,
@@ -35,6 +36,7 @@ from shared.events.payloads import (
 __all__ = [
     "TOPICS",
     "UNKNOWN",
+    "AnyJobEvent",
     "Artifact",
     "AttemptOutcome",
     "ExecutionEvent",

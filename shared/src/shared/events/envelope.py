@@ -4,12 +4,13 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import ValidationError
 
 from shared.clock import rfc3339
 from shared.events.payloads import (
+    AnyJobEvent,
     ExecutionEvent,
     JobAttemptEnded,
     JobCompleted,
@@ -46,7 +47,9 @@ def schema_id(event_type: type[JobEvent]) -> str:
     return f"urn:report-jobs:events:{event_type.__name__}:v1"
 
 
-_TYPES: Final = {type_name(event_type): event_type for event_type in TOPICS}
+_TYPES: Final[dict[str, type[AnyJobEvent]]] = {
+    type_name(event_type): event_type for event_type in get_args(AnyJobEvent)
+}
 
 
 class InvalidMessageError(Exception):
@@ -76,7 +79,7 @@ class OutgoingMessage:
 class ReceivedEvent:
     """A message that was understood."""
 
-    event: JobEvent
+    event: AnyJobEvent
     event_id: str
     time: str
     traceparent: str | None

@@ -159,3 +159,15 @@ class WebhookExhausted(WebhookEvent):
 
     exhausted_at: AwareDatetime
     reason: str = Field(description="Class of the last failure, such as timeout or status_500.")
+
+
+AnyJobEvent = (
+    ReportRequested
+    | JobStarted
+    | JobAttemptEnded
+    | JobCompleted
+    | JobFailed
+    | WebhookDelivered
+    | WebhookExhausted
+)
+"""Every event there is, for a `match` that forgets none."""
