@@ -1,0 +1,64 @@
+"""The status-projector's composition root: builds everything once and gives it its life."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from starlette.applications import Starlette
+
+from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
+from shared.clock import utc_now
+from shared.database import migrations
+from shared.database.pool import open_database
+from shared.service import read_when_connected, readiness_checks, running
+from shared.settings import KafkaSettings
+from shared.telemetry.metrics import ReaderMetrics, new_registry
+from shared.telemetry.probes import Check, Heartbeat, probe_routes
+from shared.topics import Topic
+from status_projector.handlers import EventsHandler
+from status_projector.metrics import ProjectorMetrics
+from status_projector.service import Projector
+from status_projector.settings import Settings
+
+SERVICE: Final = "status-projector"
+SCHEMA: Final = "read_model"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+TOPICS: Final = (Topic.REQUESTS, Topic.EVENTS)
+_SILENCE_LIMIT: Final = 60.0
+
+
+def build_app(settings: Settings) -> Starlette:
+    """Build the service; nothing is connected or started before its lifespan begins."""
+    kafka = KafkaSettings()
+    registry = new_registry()
+    metrics = ProjectorMetrics(registry)
+    heartbeat = Heartbeat(limit=_SILENCE_LIMIT)
+    checks: dict[str, Check] = {}
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        broker = make_broker(kafka, service=SERVICE)
+        connection = BusConnection(broker, kafka)
+        async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
+            reader = LogReader(
+                broker,
+                topics=TOPICS,
+                group=SERVICE,
+                settings=kafka,
+                database=database,
+                dead_letters=BusPublisher(broker, connection, kafka),
+                handle=EventsHandler(Projector(database), metrics, utc_now).handle,
+                metrics=ReaderMetrics(registry),
+                heartbeat=heartbeat,
+                max_records=settings.max_batch,
+            )
+            checks.update(
+                readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
+            )
+            async with running({"reader": read_when_connected(connection, reader)}):
+                yield
+            await connection.close()
+
+    routes = probe_routes(heartbeats={"reader": heartbeat}, checks=checks, registry=registry)
+    return Starlette(routes=routes, lifespan=lifespan)
