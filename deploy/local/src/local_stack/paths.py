@@ -67,6 +67,11 @@ class StackDirectory:
         return self.root / "processes.json"
 
     @property
+    def supervisor(self) -> Path:
+        """The identity of the supervisor, for whoever has to stop it."""
+        return self.root / "supervisor.json"
+
+    @property
     def lock(self) -> Path:
         """Held by the supervisor for as long as it lives."""
         return self.root / "supervisor.lock"

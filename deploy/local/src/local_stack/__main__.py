@@ -1,0 +1,108 @@
+"""The commands behind the make targets: up, down, status, clean."""
+
+import argparse
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from local_stack.accounts import remove_server_home
+from local_stack.daemon import supervise
+from local_stack.errors import SetupError
+from local_stack.identity import is_alive
+from local_stack.launch import die_with_parent, down, up
+from local_stack.paths import LOCAL, StackDirectory
+from local_stack.registry import load_processes
+
+_INTERRUPTED: Final = 130
+
+
+def main() -> None:
+    """Run one command and exit with its status."""
+    arguments = _parser().parse_args()
+    try:
+        sys.exit(_run(arguments))
+    except SetupError as error:
+        _complain(str(error))
+    except PermissionError as error:
+        _complain(f"{error.filename} belongs to somebody else: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="local-stack", description=__doc__)
+    parser.add_argument(
+        "--directory", type=Path, default=LOCAL, help="where its data, logs and keys are"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start the stack in the background")
+    commands.add_parser("down", help="stop it")
+    commands.add_parser("status", help="say what runs")
+    commands.add_parser("clean", help="stop it and delete its data, downloads and keys")
+    supervisor = commands.add_parser("supervise", help="what `up` runs in the background")
+    supervisor.add_argument("connection", type=int, help="descriptor of the socket to report to")
+    supervisor.add_argument("--tied", action="store_true", help="end when that socket closes")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    directory = StackDirectory(arguments.directory.resolve())
+    match arguments.command:
+        case "up":
+            return _up(directory)
+        case "down":
+            return _down(directory)
+        case "status":
+            return _status(directory)
+        case "clean":
+            return _clean(directory)
+        case _:
+            connection = socket.socket(fileno=arguments.connection)
+            return supervise(directory, connection, tied=arguments.tied, caller=dict(os.environ))
+
+
+def _up(directory: StackDirectory) -> int:
+    die_with_parent()
+    running = up(directory, _say)
+    _say("ready" if running.is_ours else "the stack runs already (`make down` stops it)")
+    _say(f"gateway    {running.environment['GATEWAY_URL']}")
+    _say(f"addresses  {directory.environment}")
+    _say(f"logs       {directory.logs}")
+    return 0
+
+
+def _down(directory: StackDirectory) -> int:
+    _say("stopped" if down(directory) else "nothing runs")
+    return 0
+
+
+def _status(directory: StackDirectory) -> int:
+    known = load_processes(directory.processes)
+    running = {name: identity.pid for name, identity in known.items() if is_alive(identity)}
+    for name, pid in running.items():
+        _say(f"{name:<18} process {pid}")
+    if not running:
+        _say("nothing runs")
+    return 0 if running else 1
+
+
+def _clean(directory: StackDirectory) -> int:
+    down(directory)
+    remove_server_home(directory.postgres)
+    shutil.rmtree(directory.root, ignore_errors=True)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a command speaks on standard output
+
+
+def _complain(line: str) -> None:
+    sys.exit(f"local-stack: {line}")
+
+
+if __name__ == "__main__":
+    main()
