@@ -1,5 +1,6 @@
 """CloudEvents 1.0 in Kafka's binary mode: attributes in `ce_*` headers, JSON in the value."""
 
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from shared.events.payloads import (
 from shared.topics import Topic
 
 _NAMESPACE: Final = uuid.UUID("6f0d4b4e-7a0c-5f0e-9d53-1c1b1c3f6a11")
+_NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""An escape that isn't itself escaped. JSON has no other spelling for NUL."""
 
 TOPICS: Final[dict[type[JobEvent], Topic]] = {
     ReportRequested: Topic.REQUESTS,
@@ -125,8 +128,14 @@ def encode(
 
 
 def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """Read record headers tolerantly: undecodable bytes are replaced, the last of a name wins."""
-    return {name: (value or b"").decode("utf-8", "replace") for name, value in headers}
+    """Read record headers tolerantly: the last of a name wins, and what is no text is replaced.
+
+    NUL counts as no text, because PostgreSQL can't store it.
+    """
+    return {
+        name: (value or b"").decode("utf-8", "replace").replace("\0", "\ufffd")
+        for name, value in headers
+    }
 
 
 def decode(headers: dict[str, str], value: bytes | None) -> ReceivedEvent | None:
@@ -142,6 +151,8 @@ def decode(headers: dict[str, str], value: bytes | None) -> ReceivedEvent | None
     event_type = _TYPES.get(name)
     if event_type is None:
         return None
+    if value and b"\\u0000" in value and _NUL_ESCAPE.search(value):
+        raise InvalidMessageError(f"{name}: holds a NUL character, which PostgreSQL can't store")
     try:
         event = event_type.model_validate_json(value or b"")
     except ValidationError as error:

@@ -3,10 +3,14 @@
 A field may be added with a default; a changed meaning is a new version of the event. What a
 client asked for is carried openly (`RequestedReport`): the services that need it strict validate
 it as a `shared.report_request.ReportRequest` and decide what a misfit means.
+
+Numbers, moments and identifiers are bounded by what PostgreSQL can hold and index, so that what
+was read can also be stored, and a bad record never stops a stream.
 """
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -14,10 +18,26 @@ from pydantic.alias_generators import to_camel
 UNKNOWN = "UNKNOWN"
 """Report type and format of a request whose body can't be read."""
 
-Number = Annotated[int, Field(ge=0)]
-Run = Annotated[int, Field(ge=1, description="1 for the first run; one more for each retry.")]
+_LARGEST_INT: Final = 2**31 - 1
+_LARGEST_BIGINT: Final = 2**63 - 1
+
+Count = Annotated[int, Field(ge=0, le=_LARGEST_BIGINT)]
+Sequence = Annotated[int, Field(ge=0, le=_LARGEST_INT)]
+Run = Annotated[
+    int,
+    Field(ge=1, le=_LARGEST_INT, description="1 for the first run; one more for each retry."),
+]
 Attempt = Annotated[
-    int, Field(ge=0, description="Counted by the worker over the job's life; 0: never attempted.")
+    int,
+    Field(
+        ge=0,
+        le=_LARGEST_INT,
+        description="Counted by the worker over the job's life; 0: never attempted.",
+    ),
+]
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC)),
 ]
 
 
@@ -53,9 +73,9 @@ class RequestedReport(Payload):
 class JobEvent(Payload):
     """What every event says of its job, so that no subscriber needs to join streams."""
 
-    job_id: str
-    tenant: str
-    created_at: AwareDatetime = Field(description="When the gateway accepted the job.")
+    job_id: str = Field(pattern=r"^job_[0-9a-v]{40}$")
+    tenant: str = Field(min_length=1, max_length=255)
+    created_at: Moment = Field(description="When the gateway accepted the job.")
     report_type: str
     format: str
     run: Run
@@ -71,13 +91,13 @@ class ExecutionEvent(JobEvent):
     """Something happened to the execution of a run; `sequence` orders equals of one attempt."""
 
     attempt: Attempt
-    sequence: Number = 0
+    sequence: Sequence = 0
 
 
 class JobStarted(ExecutionEvent):
     """A worker began an attempt."""
 
-    started_at: AwareDatetime
+    started_at: Moment
     worker: str
 
 
@@ -95,9 +115,9 @@ class JobAttemptEnded(ExecutionEvent):
     """  # noqa: D205 - one sentence, two lines
 
     outcome: str = Field(description="One of FAILED, LOST, RELEASED; later versions may add.")
-    started_at: AwareDatetime
-    ended_at: AwareDatetime
-    retry_at: AwareDatetime = Field(description="The run is not attempted again before this.")
+    started_at: Moment
+    ended_at: Moment
+    retry_at: Moment = Field(description="The run is not attempted again before this.")
     error_code: str | None = None
     error_message: str | None = None
 
@@ -108,17 +128,17 @@ class Artifact(Payload):
     path: str = Field(description="Object path below the store's root.")
     file_name: str
     media_type: str
-    byte_count: Number
+    byte_count: Count
     sha256: str = Field(description="Hex digest of the file's bytes.")
 
 
 class RunEnded(ExecutionEvent):
     """The end of a run: exactly one JobCompleted or JobFailed per run."""
 
-    started_at: AwareDatetime | None = Field(
+    started_at: Moment | None = Field(
         default=None, description="Start of the attempt that ended the run, if there was one."
     )
-    finished_at: AwareDatetime
+    finished_at: Moment
 
 
 class JobCompleted(RunEnded):
@@ -126,7 +146,7 @@ class JobCompleted(RunEnded):
 
     request: RequestedReport
     artifact: Artifact
-    row_count: Number
+    row_count: Count
 
 
 class JobFailed(RunEnded):
@@ -144,20 +164,20 @@ class WebhookEvent(JobEvent):
     """What became of the webhook of a run's end."""
 
     webhook_id: str
-    attempts: Annotated[int, Field(ge=1)]
+    attempts: Annotated[int, Field(ge=1, le=_LARGEST_INT)]
 
 
 class WebhookDelivered(WebhookEvent):
     """The callback URL answered 2xx."""
 
-    delivered_at: AwareDatetime
+    delivered_at: Moment
     status_code: int
 
 
 class WebhookExhausted(WebhookEvent):
     """The callback URL was given up on."""
 
-    exhausted_at: AwareDatetime
+    exhausted_at: Moment
     reason: str = Field(description="Class of the last failure, such as timeout or status_500.")
 
 
