@@ -1,0 +1,121 @@
+"""Why a report could not be made: a code, words for people, and whether to try again."""
+
+from enum import StrEnum
+
+import asyncpg
+
+
+class ErrorCode(StrEnum):
+    """Codes that clients see in a failed job's `errorCode`."""
+
+    GENERATION_FAILED = "REPORT_GENERATION_FAILED"
+    TOO_LARGE = "REPORT_TOO_LARGE"
+    TIMED_OUT = "TIMED_OUT"
+
+
+class ReportError(Exception):
+    """A report could not be made.
+
+    `message` is for clients: it never holds SQL, addresses or credentials. The cause, chained to
+    the error, is for the log. A transient error may be gone at the next attempt.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, transient: bool) -> None:
+        super().__init__(code, message, transient)
+        self.code = code
+        self.message = message
+        self.transient = transient
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild with the keyword argument, for the way from the child process to its parent."""
+        return _rebuilt, (self.code, self.message, self.transient)
+
+
+def _rebuilt(code: ErrorCode, message: str, transient: bool) -> ReportError:
+    return ReportError(code, message, transient=transient)
+
+
+def source_unavailable() -> ReportError:
+    """The data source can't be reached, or went away."""
+    return ReportError(
+        ErrorCode.GENERATION_FAILED, "Downstream data source unavailable.", transient=True
+    )
+
+
+def store_unavailable() -> ReportError:
+    """The artifact store can't be reached, is full, or refuses the file."""
+    return ReportError(
+        ErrorCode.GENERATION_FAILED, "The report's file could not be stored.", transient=True
+    )
+
+
+def query_failed() -> ReportError:
+    """The data source understood the query and refused it: the catalogue's file is wrong."""
+    return ReportError(
+        ErrorCode.GENERATION_FAILED,
+        "The data source refused this report type's query. Its operator finds why in the log.",
+        transient=False,
+    )
+
+
+def declared_wrongly(report_type: str, reason: str) -> ReportError:
+    """The catalogue's file says one thing about the query's columns, the data source another."""
+    return ReportError(
+        ErrorCode.GENERATION_FAILED,
+        f"Report type {report_type} is declared wrongly: {reason}.",
+        transient=False,
+    )
+
+
+def query_timed_out(limit_seconds: float) -> ReportError:
+    """The query took longer than its type allows."""
+    return ReportError(
+        ErrorCode.TIMED_OUT,
+        f"The report took longer than the {_duration(limit_seconds)} that its type allows. "
+        "Ask for a shorter date range.",
+        transient=False,
+    )
+
+
+def too_large(limit_rows: int, other_formats: list[str]) -> ReportError:
+    """The report has more rows than are typeset."""
+    advice = (
+        f"Ask for it as {' or '.join(other_formats)}, or for a shorter date range."
+        if other_formats
+        else "Ask for a shorter date range."
+    )
+    message = f"The report has more than the {limit_rows:,} rows that a PDF may have. {advice}"
+    return ReportError(ErrorCode.TOO_LARGE, message, transient=False)
+
+
+# Connection lost (08), no resources (53), shutting down or starting (57P), rolled back for another
+# session's sake (40), bad credentials or database (28, 3D: somebody is about to correct them).
+_TRANSIENT_SQLSTATES = ("08", "53", "57P", "40", "28", "3D", "58")
+_QUERY_CANCELED = "57014"
+
+
+def from_source_error(
+    error: BaseException, *, ran_seconds: float, limit_seconds: float
+) -> ReportError:
+    """Judge an error of the data source's driver.
+
+    A canceled query is a time limit when it ran for about that long; else somebody canceled it.
+    """
+    if not isinstance(error, asyncpg.PostgresError):
+        return source_unavailable()
+    sqlstate = error.sqlstate or ""
+    if sqlstate == _QUERY_CANCELED:
+        reached = ran_seconds >= limit_seconds * 0.9
+        return query_timed_out(limit_seconds) if reached else source_unavailable()
+    if sqlstate.startswith(_TRANSIENT_SQLSTATES):
+        return source_unavailable()
+    return query_failed()
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 120:  # noqa: PLR2004 - two minutes and more read better in minutes
+        return f"{seconds / 60:g} minutes"
+    return f"{seconds:g} seconds"

@@ -1,0 +1,63 @@
+"""From the bytes of a server-side COPY to the bytes of the file, batch by batch."""
+
+from typing import Protocol
+
+_NUL = b"\0"
+"""PostgreSQL's text can't hold it, so it never stands in the bytes of a COPY."""
+
+
+class Framing(Protocol):
+    """Turns COPY's output into a file format; batches may end anywhere."""
+
+    def frame(self, batch: bytes) -> bytes:
+        """Give the file's next bytes."""
+
+    def finish(self) -> bytes:
+        """Give the file's last bytes."""
+
+
+class CsvFraming:
+    """RFC 4180 ends each record with CRLF, COPY with LF; LF inside quotes belongs to the cell."""
+
+    def __init__(self) -> None:
+        self._inside_quotes = False
+
+    def frame(self, batch: bytes) -> bytes:
+        """Replace the line ends outside of quotes.
+
+        Every second piece between quotes lies outside (a doubled quote leaves and enters again),
+        and the pieces outside are joined to be searched at once.
+        """
+        pieces = batch.split(b'"')
+        first_outside = 1 if self._inside_quotes else 0
+        outside = _NUL.join(pieces[first_outside::2])
+        replaced = outside.replace(b"\n", b"\r\n")
+        if len(pieces) == 1:
+            return batch if self._inside_quotes else replaced
+        pieces[first_outside::2] = replaced.split(_NUL)
+        self._inside_quotes ^= len(pieces) % 2 == 0
+        return b'"'.join(pieces)
+
+    def finish(self) -> bytes:
+        """Every record has its end already."""
+        return b""
+
+
+class JsonArrayFraming:
+    """One object per line, and commas and brackets around; JSON text has no raw line ends."""
+
+    def __init__(self) -> None:
+        self._is_empty = True
+        self._held_back = b""
+
+    def frame(self, batch: bytes) -> bytes:
+        """Put a comma after each row that another one follows."""
+        opening = b"[\n" if self._is_empty and batch else b""
+        self._is_empty = self._is_empty and not batch
+        rows = self._held_back + batch
+        self._held_back = b"\n" if rows.endswith(b"\n") else b""
+        return opening + rows.removesuffix(b"\n").replace(b"\n", b",\n")
+
+    def finish(self) -> bytes:
+        """Close the array."""
+        return b"[]\n" if self._is_empty else b"\n]\n"

@@ -1,0 +1,67 @@
+"""Turning one admitted job into one file in the artifact store."""
+
+import structlog
+from obstore.store import ObjectStore
+
+from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
+from report_worker.reports.errors import ReportError
+from report_worker.reports.export import export_csv, export_json
+from report_worker.reports.report import MEDIA_TYPES, GeneratedReport, ReportSpec, TimeLimits
+from report_worker.reports.source import Snapshot, open_snapshot
+from shared.report_request import ReportFormat
+
+DEFAULT_TIME_LIMITS = TimeLimits()
+
+log = structlog.get_logger()
+
+
+async def generate(
+    spec: ReportSpec,
+    *,
+    source_dsn: str,
+    store: ObjectStore,
+    path: str,
+    time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
+) -> GeneratedReport:
+    """Make the report and store it at `path`, whose last part is the file's name.
+
+    Raises `ReportError` for whatever goes wrong outside; what caused it goes to the log. On an
+    error and on cancellation the source's connection is dropped and no object is left at `path`.
+    """
+    media_type = MEDIA_TYPES[spec.request.format]
+    try:
+        async with (
+            open_snapshot(spec, source_dsn, connect_limit=time_limits.connect) as snapshot,
+            artifact_writer(
+                store, path, media_type=media_type, time_limit=time_limits.store
+            ) as writer,
+        ):
+            rows = await _write(spec, snapshot, writer)
+    except ReportError as error:
+        log.warning(
+            "report_failed",
+            path=path,
+            report_type=spec.report_type.name,
+            code=error.code,
+            transient=error.transient,
+            cause=repr(error.__cause__),
+        )
+        raise
+    return GeneratedReport(
+        path=path,
+        file_name=path.rpartition("/")[2],
+        media_type=media_type,
+        rows=rows,
+        bytes=writer.bytes,
+        sha256=writer.sha256,
+    )
+
+
+async def _write(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+    match spec.request.format:
+        case ReportFormat.CSV:
+            return await export_csv(spec.report_type, snapshot, writer)
+        case ReportFormat.JSON:
+            return await export_json(spec.report_type, snapshot, writer)
+        case ReportFormat.PDF:
+            raise NotImplementedError

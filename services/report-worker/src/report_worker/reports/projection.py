@@ -1,0 +1,72 @@
+"""The SQL around an operator's query: every declared column as one format writes it."""
+
+from collections.abc import Sequence
+
+from shared.catalogue import Column, ColumnType, ReportType
+
+# A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV injection).
+_FORMULA_STARTS = ", ".join(str(ord(character)) for character in "=+-@\t\r")
+
+
+def csv_query(report_type: ReportType, query: str) -> str:
+    """All columns as the text that stands in a CSV cell."""
+    defuse = report_type.defuse_formulas
+    return _select([_csv_cell(column, defuse=defuse) for column in report_type.columns], query)
+
+
+def json_query(report_type: ReportType, query: str) -> str:
+    """One column: each row as a JSON object, its numbers with all their digits."""
+    values = [f"{_json_value(column)} AS {_quoted(column)}" for column in report_type.columns]
+    objects = _select(values, query)
+    return f"SELECT row_to_json(object) FROM ({objects}) AS object"  # noqa: S608 - operator's SQL
+
+
+def text_query(report_type: ReportType, query: str, *, limit: int) -> str:
+    """All columns as text, empty where NULL, for at most `limit` rows."""
+    values = [
+        f"coalesce(({_csv_cell(column, defuse=False, name=False)})::text, '')"
+        for column in report_type.columns
+    ]
+    return f"{_select(values, query)} LIMIT {limit}"
+
+
+def _select(values: Sequence[str], query: str) -> str:
+    # The line breaks keep a comment at the query's end to itself. PostgreSQL hands a subquery's
+    # rows on in the subquery's own order.
+    return f"SELECT {', '.join(values)} FROM (\n{query}\n) AS report"  # noqa: S608 - operator's SQL
+
+
+def _csv_cell(column: Column, *, defuse: bool, name: bool = True) -> str:
+    value = _quoted(column)
+    match column.type:
+        case ColumnType.TEXT:
+            cell = f"{value}::text"
+            if defuse:
+                cell = (
+                    f"CASE WHEN ascii({cell}) IN ({_FORMULA_STARTS})"
+                    f" THEN '''' || {cell} ELSE {cell} END"
+                )
+        case ColumnType.BOOLEAN:
+            cell = f"{value}::text"
+        case ColumnType.TIMESTAMP:
+            cell = f"to_json({value}::timestamptz) #>> '{{}}'"
+        case ColumnType.INTEGER | ColumnType.DECIMAL | ColumnType.DATE:
+            cell = _json_value(column)
+    return f"{cell} AS {value}" if name else cell
+
+
+def _json_value(column: Column) -> str:
+    value = _quoted(column)
+    match column.type:
+        case ColumnType.TEXT:
+            return f"{value}::text"
+        case ColumnType.TIMESTAMP:
+            return f"{value}::timestamptz"
+        case ColumnType.DECIMAL if column.scale is not None:
+            return f"round({value}::numeric, {column.scale})"
+        case ColumnType.INTEGER | ColumnType.DECIMAL | ColumnType.DATE | ColumnType.BOOLEAN:
+            return value
+
+
+def _quoted(column: Column) -> str:
+    return f'"{column.name}"'

@@ -1,0 +1,122 @@
+"""One report's session with its data source: one snapshot, pinned settings, bound values."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from report_worker.reports.errors import declared_wrongly, from_source_error
+from report_worker.reports.report import ReportSpec
+from shared.catalogue import Binding, ColumnType, ReportType
+
+# The driver waits this much longer than the server's own limit, for a server that went silent.
+_GRACE_SECONDS = 15.0
+
+_PINNED_SETTINGS = {
+    "application_name": "report-worker",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+}
+
+# What each declared type may come from; text takes anything.
+_ACCEPTED_TYPES = {
+    ColumnType.INTEGER: {"int2", "int4", "int8"},
+    ColumnType.DECIMAL: {"numeric", "int2", "int4", "int8"},
+    ColumnType.DATE: {"date"},
+    ColumnType.TIMESTAMP: {"timestamptz", "timestamp"},
+    ColumnType.BOOLEAN: {"bool"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An open read-only transaction, and the report's query with its values in place."""
+
+    connection: asyncpg.Connection
+    query: str
+    time_limit: float
+
+
+@asynccontextmanager
+async def open_snapshot(
+    spec: ReportSpec, dsn: str, *, connect_limit: float
+) -> AsyncIterator[Snapshot]:
+    """Connect, begin, and prepare the query; every error of the source becomes a `ReportError`.
+
+    Leaving with an error or by cancellation drops the connection at once, which also ends what the
+    server still runs for it.
+    """
+    started = asyncio.get_running_loop().time()
+    limit = spec.report_type.limits.statement_timeout.total_seconds()
+    try:
+        connection = await _connect(dsn, limit, connect_limit)
+        try:
+            async with asyncio.timeout(limit + _GRACE_SECONDS):
+                transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+                await transaction.start()
+                query = await _bound_query(connection, spec)
+                await _check_columns(connection, spec.report_type, query)
+                started = asyncio.get_running_loop().time()
+                yield Snapshot(connection, query, limit)
+                await transaction.rollback()
+            await connection.close(timeout=connect_limit)
+        finally:
+            connection.terminate()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        ran = asyncio.get_running_loop().time() - started
+        raise from_source_error(error, ran_seconds=ran, limit_seconds=limit) from error
+
+
+async def _connect(dsn: str, statement_limit: float, connect_limit: float) -> asyncpg.Connection:
+    settings = {**_PINNED_SETTINGS, "statement_timeout": f"{statement_limit:.0f}s"}
+    return await asyncpg.connect(
+        dsn, timeout=connect_limit, statement_cache_size=0, server_settings=settings
+    )
+
+
+async def _bound_query(connection: asyncpg.Connection, spec: ReportSpec) -> str:
+    """Put the request's values into the query as literals.
+
+    COPY takes no bound parameters. So the values go to the server as bound parameters of their
+    own, and come back quoted by the server itself.
+    """
+    bindings = spec.report_type.bindings(spec.request)
+    literals = await _literals(connection, bindings)
+    return spec.report_type.query.render(
+        {name: f"{literals[name]}::{binding.type_name}" for name, binding in bindings.items()}
+    )
+
+
+async def _literals(
+    connection: asyncpg.Connection, bindings: Mapping[str, Binding]
+) -> dict[str, str]:
+    quoted = ", ".join(
+        f"quote_nullable((${number}::{binding.type_name})::text)"
+        for number, binding in enumerate(bindings.values(), start=1)
+    )
+    values = [binding.value for binding in bindings.values()]
+    row = await connection.fetchrow(f"SELECT {quoted}", *values)
+    return dict(zip(bindings, row or (), strict=True))
+
+
+async def _check_columns(
+    connection: asyncpg.Connection, report_type: ReportType, query: str
+) -> None:
+    """Hold the declared columns against the query's; numbers that were floats are refused."""
+    statement = await connection.prepare(query)
+    found = {attribute.name: attribute.type.name for attribute in statement.get_attributes()}
+    for column in report_type.columns:
+        if column.name not in found:
+            raise declared_wrongly(report_type.name, f"the query has no column {column.name}")
+        accepted = _ACCEPTED_TYPES.get(column.type)
+        if accepted is not None and found[column.name] not in accepted:
+            raise declared_wrongly(
+                report_type.name,
+                f"column {column.name} is declared {column.type}, and the query gives"
+                f" {found[column.name]}",
+            )
