@@ -1,15 +1,12 @@
 """The commands behind the make targets: up, down, status, clean."""
 
 import argparse
-import os
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import Final
 
 from local_stack.accounts import remove_server_home
-from local_stack.daemon import supervise
 from local_stack.errors import SetupError
 from local_stack.identity import is_alive
 from local_stack.launch import die_with_parent, down, up
@@ -42,9 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="stop it")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("clean", help="stop it and delete its data, downloads and keys")
-    supervisor = commands.add_parser("supervise", help="what `up` runs in the background")
-    supervisor.add_argument("connection", type=int, help="descriptor of the socket to report to")
-    supervisor.add_argument("--tied", action="store_true", help="end when that socket closes")
     return parser
 
 
@@ -57,11 +51,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return _down(directory)
         case "status":
             return _status(directory)
-        case "clean":
-            return _clean(directory)
         case _:
-            connection = socket.socket(fileno=arguments.connection)
-            return supervise(directory, connection, tied=arguments.tied, caller=dict(os.environ))
+            return _clean(directory)
 
 
 def _up(directory: StackDirectory) -> int:
@@ -86,7 +77,7 @@ def _status(directory: StackDirectory) -> int:
         _say(f"{name:<18} process {pid}")
     if not running:
         _say("nothing runs")
-    return 0 if running else 1
+    return 0
 
 
 def _clean(directory: StackDirectory) -> int:

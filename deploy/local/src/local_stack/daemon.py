@@ -1,5 +1,6 @@
 """The supervisor process: runs the stack in the background until it is told to stop."""
 
+import argparse
 import asyncio
 import logging
 import os
@@ -7,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from typing import IO
+from pathlib import Path
 
 from local_stack.channel import Speaker
 from local_stack.errors import SetupError
@@ -18,6 +19,18 @@ from local_stack.registry import save_processes
 from local_stack.stack import Stack
 
 _log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run what `local_stack.launch` started in the background."""
+    parser = argparse.ArgumentParser(prog="local-stack-supervisor", description=__doc__)
+    parser.add_argument("directory", type=Path, help="where data, logs and keys are")
+    parser.add_argument("connection", type=int, help="descriptor of the socket to report to")
+    parser.add_argument("--tied", action="store_true", help="end when that socket closes")
+    arguments = parser.parse_args()
+    connection = socket.socket(fileno=arguments.connection)
+    directory = StackDirectory(arguments.directory)
+    sys.exit(supervise(directory, connection, tied=arguments.tied, caller=dict(os.environ)))
 
 
 def supervise(
@@ -115,10 +128,13 @@ def _save_own_identity(directory: StackDirectory) -> None:
     save_processes(directory.supervisor, {"supervisor": own})
 
 
-def _set_up_logging(stream: IO[str] | None = None) -> None:
+def _set_up_logging() -> None:
     logging.basicConfig(
-        stream=stream or sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
     )
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that starts refuses first
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from typing import Final
 from local_stack.child import ProcessSpec, run_to_end
 from local_stack.errors import SetupError
 from local_stack.files import locked
-from local_stack.paths import CHECKOUT, StackDirectory
+from local_stack.paths import CHECKOUT, LOCAL, StackDirectory
 
 OLDEST_VERSION: Final = 17
 """What Apache Kafka 4 asks for."""
@@ -105,7 +105,7 @@ async def _install_wheel(directory: StackDirectory, target: Path) -> None:
 
     The wheel comes without Java's own class archive, which the broker's archive builds upon.
     """
-    uv = os.environ.get("UV") or shutil.which("uv") or "uv"
+    uv = shutil.which("uv") or str(LOCAL / "uv" / "bin" / "uv")
     requirements = directory.root / "java-requirements.txt"
     project = ("--project", str(CHECKOUT), "--python", sys.executable, "--quiet")
     export = ("export", *project, "--frozen", "--package", "local-stack", "--only-group", "java")

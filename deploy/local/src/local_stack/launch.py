@@ -125,8 +125,8 @@ def _spawn(
 ) -> subprocess.Popen[bytes]:
     """Start the supervisor in a session of its own, where no Ctrl-C reaches it."""
     directory.logs.mkdir(parents=True, exist_ok=True)
-    module = [sys.executable, "-P", "-m", "local_stack", "--directory", str(directory.root)]
-    command = [*module, "supervise", str(connection.fileno()), *(["--tied"] if tied else [])]
+    arguments = [str(directory.root), str(connection.fileno()), *(["--tied"] if tied else [])]
+    command = [sys.executable, "-P", "-m", "local_stack.daemon", *arguments]
     with directory.log("supervisor").open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own module
             command,
