@@ -1,0 +1,132 @@
+"""The gateway's composition root: builds everything once and gives it its life."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+
+from gateway.metrics import RequestMetrics, SubmissionMetrics
+from gateway.routes import failures, openapi
+from gateway.routes.contract import ReportTypeList
+from gateway.routes.observing import ObservedRequests
+from gateway.routes.services import Services
+from gateway.service import Downloads, Jobs, Submissions
+from gateway.service.submissions import Publisher
+from gateway.settings import Settings
+from gateway.store import ArtifactStore, ReadModel
+from shared.bus import BusConnection, BusPublisher, make_broker
+from shared.callback import CallbackPolicy
+from shared.catalogue import Catalogue, load_catalogue
+from shared.clock import utc_now
+from shared.database import migrations
+from shared.database.pool import Database, open_database
+from shared.job_id import JobIds
+from shared.links import DownloadLinks
+from shared.service import require_revision, running
+from shared.settings import (
+    ArtifactSettings,
+    CallbackSettings,
+    CatalogueSettings,
+    JobSettings,
+    KafkaSettings,
+    LinkSettings,
+)
+from shared.telemetry.metrics import new_registry
+from shared.telemetry.probes import Check, probe_routes
+
+SERVICE: Final = "gateway"
+SCHEMA: Final = "gateway"
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is read once at the start, so that a mistake in it ends the start."""
+
+    settings: Settings
+    jobs: JobSettings
+    links: LinkSettings
+    callbacks: CallbackSettings
+    catalogue: Catalogue
+    artifacts: ArtifactStore
+    metrics: SubmissionMetrics
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """Build the service; nothing is connected before its lifespan begins."""
+    kafka = KafkaSettings()
+    registry = new_registry()
+    parts = _Parts(
+        settings=settings,
+        jobs=JobSettings(),
+        links=LinkSettings(),
+        callbacks=CallbackSettings(),
+        catalogue=load_catalogue(CatalogueSettings().catalogue_dir),
+        artifacts=ArtifactStore(ArtifactSettings().artifacts_url, settings.store_timeout),
+        metrics=SubmissionMetrics(registry),
+    )
+    checks: dict[str, Check] = {}
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        broker = make_broker(kafka, service=SERVICE)
+        connection = BusConnection(broker, kafka)
+        publisher = BusPublisher(broker, connection, kafka)
+        async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
+            read_model = ReadModel(database, _read_timeout(settings))
+            app.state.services = _services(parts, read_model, publisher)
+            checks.update(_checks(database, read_model, connection))
+            async with running({"kafka": connection.connect()}):
+                yield
+            await connection.close()
+
+    app = openapi.describe(FastAPI(lifespan=lifespan, **openapi.CONSTRUCTION))
+    app.router.routes.extend(probe_routes(heartbeats={}, checks=checks, registry=registry))
+    app.add_middleware(ObservedRequests, metrics=RequestMetrics(registry))
+    failures.install(app)
+    return app
+
+
+def _services(parts: _Parts, read_model: ReadModel, publisher: Publisher) -> Services:
+    job_ids = JobIds(parts.jobs.key_ring, utc_now)
+    links = DownloadLinks(parts.links.public_url, parts.links.key_ring, utc_now)
+    jobs = Jobs(
+        source=read_model,
+        job_ids=job_ids,
+        links=links,
+        retention=parts.jobs.report_retention,
+        clock=utc_now,
+    )
+    submissions = Submissions(
+        catalogue=parts.catalogue,
+        callback_policy=CallbackPolicy(parts.callbacks.networks),
+        job_ids=job_ids,
+        publisher=publisher,
+        clock=utc_now,
+        metrics=parts.metrics,
+    )
+    return Services(
+        submissions=submissions,
+        jobs=jobs,
+        downloads=Downloads(jobs, links, parts.artifacts),
+        report_types=ReportTypeList.of(parts.catalogue).json_bytes(),
+        path_prefix=urlsplit(parts.links.public_url).path,
+        body_timeout=parts.settings.body_timeout,
+    )
+
+
+def _checks(database: Database, read_model: ReadModel, bus: BusConnection) -> dict[str, Check]:
+    revision = migrations.head(MIGRATIONS)
+    return {
+        "database": lambda: require_revision(database, revision),
+        "read_model": read_model.check,
+        "kafka": bus.ping,
+    }
+
+
+def _read_timeout(settings: Settings) -> float:
+    return settings.database_connect_timeout + settings.database_command_timeout

@@ -1,0 +1,53 @@
+"""Why the gateway can't do what a client asked; `routes.problems` says it in HTTP."""
+
+from collections.abc import Sequence
+
+from shared.report_request import Violation
+
+
+class RequestRefusedError(Exception):
+    """The request is well-formed JSON but can't become a job."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__(f"{len(violations)} violations")
+        self.violations = tuple(violations)
+
+
+class PageTokenError(Exception):
+    """The page token wasn't made by us, or not for this listing."""
+
+
+class JobNotFoundError(Exception):
+    """There is no such job for this tenant, and never was."""
+
+
+class JobExpiredError(Exception):
+    """The job is older than the retention time: it and its report are gone."""
+
+
+class LinkForgedError(Exception):
+    """The download link wasn't made by us, or was changed."""
+
+
+class LinkExpiredError(Exception):
+    """The download link was ours but its time is over."""
+
+
+class ReportNotReadyError(Exception):
+    """The job exists but has no report, for now or for good."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class ArtifactMissingError(Exception):
+    """The job is completed but the store doesn't hold its file."""
+
+
+class ReadModelUnavailableError(Exception):
+    """The read model didn't answer in time; a later try may succeed."""
+
+
+class ArtifactStoreUnavailableError(Exception):
+    """The artifact store didn't answer in time; a later try may succeed."""

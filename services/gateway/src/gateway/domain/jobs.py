@@ -1,0 +1,99 @@
+"""A job as clients see it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.job_id import JobId
+
+
+class JobStatus(StrEnum):
+    """The states of the published contract."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run is over."""
+        return self in {JobStatus.COMPLETED, JobStatus.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """Where a report's file is and what it is; `path` is relative to the store's root."""
+
+    path: str
+    file_name: str
+    media_type: str
+    byte_count: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOutcome:
+    """What became of the webhook of the job's last run."""
+
+    status: str
+    attempts: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job at one moment. Only the id and its moment are known before its first event is read."""
+
+    job_id: JobId
+    status: JobStatus
+    created_at: datetime
+    updated_at: datetime
+    report_type: str | None = None
+    format: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    retryable: bool | None = None
+    row_count: int | None = None
+    artifact: StoredArtifact | None = None
+    webhook: WebhookOutcome | None = None
+
+    @classmethod
+    def pending(
+        cls,
+        job_id: JobId,
+        created_at: datetime,
+        *,
+        report_type: str | None = None,
+        format: str | None = None,  # noqa: A002 - the field's name in the contract
+    ) -> "Job":
+        """Return a job of which nothing has been heard since it was accepted."""
+        return cls(
+            job_id=job_id,
+            status=JobStatus.PENDING,
+            created_at=created_at,
+            updated_at=created_at,
+            report_type=report_type,
+            format=format,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with what the gateway adds to it. `retry_after` in seconds, None when terminal."""
+
+    job: Job
+    expires_at: datetime
+    download_url: str | None
+    retry_after: int | None
+
+
+def poll_interval(age: timedelta) -> int:
+    """Return how many seconds a client should wait between polls of a job of this age.
+
+    A tenth of the age: short reports are seen at once, long ones cost few requests.
+    """
+    tenth = age // timedelta(seconds=10)
+    return max(1, min(tenth, 10))

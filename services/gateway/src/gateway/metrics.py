@@ -1,0 +1,40 @@
+"""The gateway's own Prometheus metrics."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from shared.telemetry.metrics import LATENCY_BUCKETS
+
+
+class RequestMetrics:
+    """What was asked over HTTP and how it was answered, by route template."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "report_jobs_gateway_requests",
+            "HTTP requests answered",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "report_jobs_gateway_request_seconds",
+            "Time from a request's head to the end of its answer",
+            ["method", "route"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+
+
+class SubmissionMetrics:
+    """What became of the submitted requests."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.published = Counter(
+            "report_jobs_gateway_published",
+            "Jobs accepted: their request was acknowledged by all in-sync replicas",
+            registry=registry,
+        )
+        self.publish_failures = Counter(
+            "report_jobs_gateway_publish_failures",
+            "Submissions answered with 503 because no acknowledgement came in time",
+            registry=registry,
+        )

@@ -1,0 +1,185 @@
+"""The JSON that goes out: jobs, listings and the catalogue, as the OpenAPI document shows them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from gateway.domain import JobPage, JobStatus, JobView, WebhookOutcome
+from shared.catalogue import Catalogue
+from shared.clock import rfc3339
+from shared.report_request import ReportFormat, ReportRequest
+
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""RFC 3339 in UTC with six fractional digits, so that text sorts like time."""
+
+
+class _Resource(BaseModel):
+    """camelCase outside; every field is there, null where it says nothing."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+    def json_bytes(self) -> bytes:
+        """Return the resource as it is sent."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class GenerateReportRequest(ReportRequest):
+    """A report that is asked for. Fields that aren't known are ignored."""
+
+
+class JobWebhook(_Resource):
+    """What became of the webhook of the job's last run."""
+
+    status: str = Field(
+        description="DELIVERED, or EXHAUSTED where the callback URL was given up on.",
+        examples=["DELIVERED"],
+    )
+    attempts: int
+    updated_at: Timestamp
+
+    @classmethod
+    def of(cls, outcome: WebhookOutcome) -> Self:
+        """Show an outcome."""
+        return cls(status=outcome.status, attempts=outcome.attempts, updated_at=outcome.updated_at)
+
+
+class ReportJob(_Resource):
+    """A report job and, once it is completed, the way to its report."""
+
+    job_id: str = Field(examples=["job_12345"])
+    status: JobStatus = Field(examples=["PENDING"])
+    report_type: str | None = Field(
+        default=None,
+        description="Null for the moment between a job's acceptance and its first event.",
+        examples=["ORDERS_SUMMARY"],
+    )
+    format: str | None = Field(default=None, examples=["CSV"])
+    created_at: Timestamp
+    started_at: Timestamp | None = Field(
+        default=None, description="Start of the attempt that runs, or that ended the run."
+    )
+    updated_at: Timestamp
+    finished_at: Timestamp | None = None
+    expires_at: Timestamp = Field(description="From then on the job and its report are gone: 410.")
+    download_url: str | None = Field(
+        default=None,
+        description="Signed link to the report, valid until expiresAt; null until COMPLETED.",
+        examples=["https://files.example.com/reports/job_12345.csv"],
+    )
+    row_count: int | None = Field(default=None, description="Rows in the report; may be 0.")
+    byte_count: int | None = Field(default=None, description="Size of the report's file.")
+    error_code: str | None = Field(
+        default=None,
+        description="Matches [A-Z][A-Z0-9_]+; null unless FAILED.",
+        examples=["REPORT_GENERATION_FAILED"],
+    )
+    error_message: str | None = Field(
+        default=None, description="For people.", examples=["Downstream data source unavailable."]
+    )
+    retryable: bool | None = Field(
+        default=None, description="Whether the same request may well succeed later."
+    )
+    webhook: JobWebhook | None = Field(
+        default=None, description="Null until the callback URL was reached or given up on."
+    )
+
+    @classmethod
+    def of(cls, view: JobView) -> Self:
+        """Show a job."""
+        job = view.job
+        return cls(
+            job_id=job.job_id,
+            status=job.status,
+            report_type=job.report_type,
+            format=job.format,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            updated_at=job.updated_at,
+            finished_at=job.finished_at,
+            expires_at=view.expires_at,
+            download_url=view.download_url,
+            row_count=job.row_count,
+            byte_count=job.artifact.byte_count if job.artifact else None,
+            error_code=job.error_code,
+            error_message=job.error_message,
+            retryable=job.retryable,
+            webhook=JobWebhook.of(job.webhook) if job.webhook else None,
+        )
+
+
+class ReportJobList(_Resource):
+    """One page of jobs, newest first."""
+
+    report_jobs: Sequence[ReportJob]
+    next_page_token: str | None = Field(
+        default=None, description="Give it as pageToken for the next page; null on the last."
+    )
+
+    @classmethod
+    def of(cls, page: JobPage) -> Self:
+        """Show a page."""
+        return cls(
+            report_jobs=tuple(ReportJob.of(view) for view in page.views),
+            next_page_token=page.next_page_token,
+        )
+
+
+class ReportJobEnded(_Resource):
+    """What the callback URL is sent when a job has ended: the job in short, as GET shows it."""
+
+    type: Literal["report-job.completed", "report-job.failed"]
+    job_id: str
+    status: Literal["COMPLETED", "FAILED"]
+    download_url: str | None
+    error_code: str | None
+    error_message: str | None
+    report_type: str
+    format: str
+    run: int = Field(description="1, and one more for each retry of the job.")
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp
+    expires_at: Timestamp
+
+
+class ReportTypeSummary(_Resource):
+    """A kind of report that can be asked for."""
+
+    name: str = Field(description="The reportType of a request.", examples=["ORDERS_SUMMARY"])
+    title: str = Field(examples=["Orders summary"])
+    description: str
+    formats: Sequence[ReportFormat]
+    max_span_days: int = Field(description="Days that a date range may cover.", examples=[366])
+    parameters: dict[str, Any] = Field(
+        description="JSON Schema (2020-12) of a request's `parameters`."
+    )
+
+
+class ReportTypeList(_Resource):
+    """The catalogue, in the order of its names."""
+
+    report_types: Sequence[ReportTypeSummary]
+
+    @classmethod
+    def of(cls, catalogue: Catalogue) -> Self:
+        """Show a catalogue."""
+        return cls(
+            report_types=tuple(
+                ReportTypeSummary(
+                    name=report_type.name,
+                    title=report_type.title,
+                    description=report_type.description,
+                    formats=report_type.formats,
+                    max_span_days=report_type.limits.max_span_days,
+                    parameters=report_type.declared_parameters.schema,
+                )
+                for report_type in catalogue
+            )
+        )

@@ -1,0 +1,76 @@
+"""The examples of the OpenAPI document: those of the published contract, in full."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from gateway.domain import JobStatus
+from gateway.routes.contract import ReportJob, ReportJobEnded
+
+REQUESTS: Final[dict[str, Any]] = {
+    "default": {
+        "value": {
+            "reportType": "ORDERS_SUMMARY",
+            "dateRange": {"fromDate": "2024-01-01", "toDate": "2024-01-31"},
+            "format": "CSV",
+            "callbackUrl": "https://client.example.com/hooks/report-completed",
+        }
+    },
+    "withoutFormat": {
+        "summary": "The format is CSV unless another is asked for",
+        "value": {
+            "reportType": "ORDERS_SUMMARY",
+            "dateRange": {"fromDate": "2024-01-01", "toDate": "2024-01-31"},
+            "callbackUrl": "https://client.example.com/hooks/report-completed",
+        },
+    },
+}
+
+_CREATED: Final = datetime(2024, 2, 1, 9, 30, tzinfo=UTC)
+_FINISHED: Final = _CREATED + timedelta(seconds=4)
+_PENDING: Final = ReportJob(
+    job_id="job_12345",
+    status=JobStatus.PENDING,
+    report_type="ORDERS_SUMMARY",
+    format="CSV",
+    created_at=_CREATED,
+    updated_at=_CREATED,
+    expires_at=_CREATED + timedelta(days=7),
+)
+_STARTED: Final[dict[str, Any]] = {"started_at": _CREATED + timedelta(seconds=1)}
+_ENDED: Final[dict[str, Any]] = {**_STARTED, "finished_at": _FINISHED, "updated_at": _FINISHED}
+_LINK: Final = "https://files.example.com/reports/job_12345.csv"
+_FAILURE: Final[dict[str, Any]] = {
+    "error_code": "REPORT_GENERATION_FAILED",
+    "error_message": "Downstream data source unavailable.",
+}
+
+
+def _example(**changes: Any) -> dict[str, Any]:
+    return _PENDING.model_copy(update=changes).model_dump(mode="json", by_alias=True)
+
+
+ACCEPTED: Final = _example()
+JOBS: Final[dict[str, Any]] = {
+    "pending": {"value": _example(status=JobStatus.RUNNING, **_STARTED)},
+    "completed": {
+        "value": _example(
+            status=JobStatus.COMPLETED,
+            download_url=_LINK,
+            row_count=62,
+            byte_count=2381,
+            **_ENDED,
+        )
+    },
+    "failed": {"value": _example(status=JobStatus.FAILED, retryable=True, **_FAILURE, **_ENDED)},
+}
+
+
+def _callback(job: dict[str, Any], **more: Any) -> dict[str, Any]:
+    ended = ReportJobEnded.model_validate({**job, "run": 1, **more})
+    return {"value": ended.model_dump(mode="json", by_alias=True)}
+
+
+CALLBACKS: Final[dict[str, Any]] = {
+    "completed": _callback(JOBS["completed"]["value"], type="report-job.completed"),
+    "failed": _callback(JOBS["failed"]["value"], type="report-job.failed"),
+}

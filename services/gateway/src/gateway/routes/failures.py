@@ -1,0 +1,135 @@
+"""Maps what the services raise, and what the framework raises, to problems."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from gateway.domain import (
+    ArtifactMissingError,
+    ArtifactStoreUnavailableError,
+    JobExpiredError,
+    JobNotFoundError,
+    LinkExpiredError,
+    LinkForgedError,
+    PageTokenError,
+    ReadModelUnavailableError,
+    ReportNotReadyError,
+    RequestRefusedError,
+)
+from gateway.routes.problems import ProblemError, ProblemType, other_response, problem_response
+from gateway.routes.violations import from_validation
+from shared.bus import BusUnavailableError
+from shared.report_request import Violation
+
+_RETRY: Final = {"retry-after": "2"}
+_CLIENT_LEFT: Final = 499  # nobody reads it; proxies write it in their logs
+
+_FIXED: Final[dict[type[Exception], ProblemError]] = {
+    JobNotFoundError: ProblemError(
+        ProblemType.JOB_NOT_FOUND, "No job with this id was ever accepted."
+    ),
+    JobExpiredError: ProblemError(
+        ProblemType.JOB_EXPIRED, "The job is past its retention time; submit the request again."
+    ),
+    LinkForgedError: ProblemError(
+        ProblemType.LINK_INVALID,
+        "The link's exp and sig don't belong to this job. Take downloadUrl as it is.",
+    ),
+    LinkExpiredError: ProblemError(
+        ProblemType.LINK_EXPIRED, "The link was valid until the job expired."
+    ),
+    ArtifactMissingError: ProblemError(
+        ProblemType.ARTIFACT_MISSING,
+        "The job is completed, but its file is gone from the store; submit the request again.",
+    ),
+    BusUnavailableError: ProblemError(
+        ProblemType.UNAVAILABLE,
+        "The request could not be confirmed in time; it may or may not have become a job."
+        " Try again.",
+        headers=_RETRY,
+    ),
+    ReadModelUnavailableError: ProblemError(
+        ProblemType.UNAVAILABLE, "The jobs can't be read at the moment. Try again.", headers=_RETRY
+    ),
+    ArtifactStoreUnavailableError: ProblemError(
+        ProblemType.UNAVAILABLE, "The file can't be read at the moment. Try again.", headers=_RETRY
+    ),
+}
+
+_Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of `app` a problem."""
+    handlers: dict[type[Exception], Any] = {
+        ProblemError: _on_problem,
+        RequestRefusedError: _on_refused,
+        RequestValidationError: _on_bad_parameters,
+        PageTokenError: _on_page_token,
+        ReportNotReadyError: _on_not_ready,
+        HTTPException: _on_http_exception,
+        ClientDisconnect: _on_disconnect,
+        Exception: _on_defect,
+        **dict.fromkeys(_FIXED, _on_fixed),
+    }
+    for error, handler in handlers.items():
+        app.add_exception_handler(error, cast("_Handler", handler))
+
+
+async def _on_fixed(request: Request, error: Exception) -> Response:
+    return problem_response(_FIXED[type(error)], request.url.path)
+
+
+async def _on_problem(request: Request, error: ProblemError) -> Response:
+    return problem_response(error, request.url.path)
+
+
+async def _on_refused(request: Request, error: RequestRefusedError) -> Response:
+    return _invalid(request, error.violations)
+
+
+async def _on_bad_parameters(request: Request, error: RequestValidationError) -> Response:
+    return _invalid(request, from_validation(error.errors(), skip=1))
+
+
+async def _on_page_token(request: Request, error: PageTokenError) -> Response:
+    violation = Violation(field="/pageToken", code="PAGE_TOKEN_INVALID", message=str(error))
+    return _invalid(request, [violation])
+
+
+async def _on_not_ready(request: Request, error: ReportNotReadyError) -> Response:
+    detail = f"The job is {error.status}; only a COMPLETED job has a report."
+    return problem_response(ProblemError(ProblemType.REPORT_NOT_READY, detail), request.url.path)
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    path, headers = request.url.path, error.headers
+    known = {
+        404: (ProblemType.NOT_FOUND, "No resource has this path."),
+        405: (ProblemType.METHOD_NOT_ALLOWED, f"{request.method} is not offered here."),
+    }.get(error.status_code)
+    if known is None:
+        return other_response(error.status_code, path, headers)
+    return problem_response(ProblemError(*known, headers=headers), path)
+
+
+async def _on_disconnect(_request: Request, _error: ClientDisconnect) -> Response:
+    return Response(status_code=_CLIENT_LEFT)
+
+
+async def _on_defect(request: Request, _error: Exception) -> Response:
+    """Answer without a word of what it was; the server logs the exception itself."""
+    detail = "The request met a defect. It was logged; trying again may help."
+    return problem_response(ProblemError(ProblemType.INTERNAL_ERROR, detail), request.url.path)
+
+
+def _invalid(request: Request, violations: "list[Violation] | tuple[Violation, ...]") -> Response:
+    count = len(violations)
+    detail = f"{count} field{' is' if count == 1 else 's are'} not acceptable; see errors."
+    error = ProblemError(ProblemType.INVALID_REQUEST, detail, violations=violations)
+    return problem_response(error, request.url.path)

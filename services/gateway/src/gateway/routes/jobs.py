@@ -1,0 +1,146 @@
+"""`GET /report-jobs/{jobId}` and `GET /report-jobs`."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BeforeValidator, WithJsonSchema
+from starlette.responses import Response
+
+from gateway.domain import DEFAULT_PAGE_SIZE, JobFilter, JobStatus, clamp_page_size
+from gateway.routes import examples, problems
+from gateway.routes.contract import ReportJob, ReportJobList
+from gateway.routes.problems import ProblemType
+from gateway.routes.services import Tenant, services_of
+
+router = APIRouter(tags=["Reports"])
+
+_NO_STORE: Final = {"cache-control": "no-store"}
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
+
+
+def _moment(value: object) -> datetime:
+    """Take an RFC 3339 timestamp; a `+` that a URL made a space is not guessed at."""
+    text = str(value)
+    if not _RFC_3339.fullmatch(text):
+        raise ValueError("must be an RFC 3339 timestamp such as 2024-01-31T12:00:00Z")
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError("names a moment that doesn't exist") from None
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+_JOB: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "model": ReportJob,
+        "description": "Report job status",
+        "headers": {
+            "Retry-After": {
+                **problems.RETRY_AFTER_HEADER,
+                "description": "Seconds to wait before the next poll, until the job has ended.",
+            }
+        },
+        "content": {"application/json": {"examples": examples.JOBS}},
+    }
+}
+
+
+@router.get(
+    "/report-jobs/{jobId}",
+    summary="Get status of a report job",
+    operation_id="getReportJob",
+    responses={
+        **_JOB,
+        **problems.documented(
+            ProblemType.JOB_NOT_FOUND,
+            ProblemType.JOB_EXPIRED,
+            ProblemType.INTERNAL_ERROR,
+            ProblemType.UNAVAILABLE,
+        ),
+    },
+)
+async def get_report_job(
+    request: Request,
+    tenant: Tenant,
+    job_id: Annotated[str, Path(alias="jobId", examples=["job_12345"])],
+) -> Response:
+    """Say where a job stands.
+
+    The answer is 200 for every state of the job, FAILED included. Poll at the pace of
+    `Retry-After`; there is none once the job has ended.
+    """
+    jobs = services_of(request).jobs
+    view = jobs.view(await jobs.find(job_id, tenant))
+    headers = {**_NO_STORE}
+    if view.retry_after is not None:
+        headers["retry-after"] = str(view.retry_after)
+    return Response(ReportJob.of(view).json_bytes(), headers=headers, media_type="application/json")
+
+
+@router.get(
+    "/report-jobs",
+    summary="List report jobs, newest first",
+    operation_id="listReportJobs",
+    responses={
+        200: {"model": ReportJobList, "description": "One page of jobs"},
+        **problems.documented(
+            ProblemType.INVALID_REQUEST, ProblemType.INTERNAL_ERROR, ProblemType.UNAVAILABLE
+        ),
+    },
+)
+async def list_report_jobs(
+    request: Request,
+    tenant: Tenant,
+    status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
+    report_type: Annotated[
+        str | None,
+        Query(
+            alias="reportType",
+            pattern=r"^[A-Z][A-Z0-9_]*$",
+            max_length=100,
+            description="Only jobs of this report type.",
+        ),
+    ] = None,
+    created_after: Annotated[
+        Moment | None,
+        Query(alias="createdAfter", description="Only jobs created at this moment or later."),
+    ] = None,
+    created_before: Annotated[
+        Moment | None,
+        Query(alias="createdBefore", description="Only jobs created before this moment."),
+    ] = None,
+    page_size: Annotated[
+        int,
+        Query(alias="pageSize", description="Jobs per page; brought into the range 1 to 100."),
+    ] = DEFAULT_PAGE_SIZE,
+    page_token: Annotated[
+        str | None,
+        Query(
+            alias="pageToken",
+            max_length=200,
+            description="The nextPageToken of the page before; keep the filters as they were.",
+        ),
+    ] = None,
+) -> Response:
+    """List the jobs that haven't expired.
+
+    A job appears here a moment after its 202, once its first event was read.
+    """
+    chosen = JobFilter(status, report_type, created_after, created_before)
+    page = await services_of(request).jobs.list_newest(
+        tenant, chosen, clamp_page_size(page_size), page_token
+    )
+    return Response(
+        ReportJobList.of(page).json_bytes(), headers=_NO_STORE, media_type="application/json"
+    )

@@ -1,0 +1,122 @@
+"""`POST /generate-report`."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from gateway.routes import examples, problems
+from gateway.routes.body import read_report_request
+from gateway.routes.contract import ReportJob
+from gateway.routes.problems import ProblemType
+from gateway.routes.services import Tenant, services_of
+from shared.telemetry.trace import accepted_traceparent
+
+router = APIRouter(tags=["Reports"])
+
+_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/GenerateReportRequest"},
+            "examples": examples.REQUESTS,
+        }
+    },
+}
+_CALLBACKS: Final[dict[str, Any]] = {
+    "reportJobEnded": {
+        "{$request.body#/callbackUrl}": {
+            "post": {
+                "operationId": "reportJobEnded",
+                "summary": "Tell that a job has ended",
+                "description": "A signed webhook (Standard Webhooks), sent at least once and again"
+                " until the answer is 2xx. Repeats have the same webhook-id.",
+                "parameters": [
+                    {
+                        "in": "header",
+                        "name": name,
+                        "required": True,
+                        "description": description,
+                        "schema": {"type": "string"},
+                    }
+                    for name, description in {
+                        "webhook-id": "The same for each try; remember it to drop repeats.",
+                        "webhook-timestamp": "Unix seconds of this try.",
+                        "webhook-signature": "Over id.timestamp.body: v1,<base64>, one per key.",
+                    }.items()
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {"$ref": "#/components/schemas/ReportJobEnded"},
+                            "examples": examples.CALLBACKS,
+                        }
+                    },
+                },
+                "responses": {"2XX": {"description": "Received; there will be no more tries."}},
+            }
+        }
+    }
+}
+
+_ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
+    202: {
+        "model": ReportJob,
+        "description": "Report job accepted for asynchronous processing",
+        "headers": {
+            "Location": {
+                "description": "Path of the job.",
+                "schema": {
+                    "type": "string",
+                    "format": "uri-reference",
+                    "example": "/report-jobs/job_12345",
+                },
+            },
+            "Retry-After": problems.RETRY_AFTER_HEADER,
+        },
+        "content": {"application/json": {"examples": {"default": {"value": examples.ACCEPTED}}}},
+    }
+}
+
+
+@router.post(
+    "/generate-report",
+    status_code=202,
+    summary="Submit a report generation job",
+    operation_id="generateReport",
+    openapi_extra={"requestBody": _BODY, "callbacks": _CALLBACKS},
+    responses={
+        **_ACCEPTED,
+        **problems.documented(
+            ProblemType.MALFORMED_JSON,
+            ProblemType.BODY_TIMEOUT,
+            ProblemType.BODY_TOO_LARGE,
+            ProblemType.UNSUPPORTED_MEDIA_TYPE,
+            ProblemType.INVALID_REQUEST,
+            ProblemType.INTERNAL_ERROR,
+            ProblemType.UNAVAILABLE,
+        ),
+    },
+)
+async def generate_report(request: Request, tenant: Tenant) -> Response:
+    """Accept a report request as a job to poll.
+
+    202 is answered once the request is stored durably. After a 503 it is unknown whether the
+    job was accepted.
+    """
+    services = services_of(request)
+    report_request = await read_report_request(request, services.body_timeout)
+    traceparent = accepted_traceparent(request.headers.get("traceparent"))
+    job = await services.submissions.submit(report_request, tenant, traceparent)
+    view = services.jobs.view(job)
+    return Response(
+        content=ReportJob.of(view).json_bytes(),
+        status_code=202,
+        headers={
+            "location": f"{services.path_prefix}/report-jobs/{job.job_id}",
+            "retry-after": str(view.retry_after),
+            "cache-control": "no-store",
+        },
+        media_type="application/json",
+    )

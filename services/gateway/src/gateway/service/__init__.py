@@ -1,0 +1,7 @@
+"""What clients can do: submit a request, follow its job, fetch its report."""
+
+from gateway.service.downloads import Download, Downloads
+from gateway.service.jobs import Jobs
+from gateway.service.submissions import Submissions
+
+__all__ = ["Download", "Downloads", "Jobs", "Submissions"]

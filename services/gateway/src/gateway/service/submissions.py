@@ -1,0 +1,116 @@
+"""Turns an admitted request into a job: 202 is answered after the broker's acknowledgement."""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.domain import Job, RequestRefusedError
+from gateway.metrics import SubmissionMetrics
+from shared.bus import BusUnavailableError
+from shared.callback import CallbackPolicy, CallbackUrlError, check_callback_url
+from shared.catalogue import Catalogue
+from shared.clock import Clock
+from shared.events import (
+    OutgoingMessage,
+    ReportRequested,
+    RequestedDateRange,
+    RequestedReport,
+    encode,
+)
+from shared.job_id import JobId, JobIds, created_at
+from shared.report_request import ReportRequest, Violation
+from shared.telemetry.trace import trace_id
+
+_SOURCE: Final = "gateway"
+_FIRST_RUN: Final = 1
+_log = structlog.get_logger()
+
+
+class Publisher(Protocol):
+    """Writes to the log."""
+
+    async def publish_one(self, message: OutgoingMessage) -> None:
+        """Return once the message is acknowledged, else raise BusUnavailableError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submissions:
+    """Admits requests and publishes them."""
+
+    catalogue: Catalogue
+    callback_policy: CallbackPolicy
+    job_ids: JobIds
+    publisher: Publisher
+    clock: Clock
+    metrics: SubmissionMetrics
+
+    async def submit(self, request: ReportRequest, tenant: str, traceparent: str) -> Job:
+        """Accept a request as a new job of `tenant`; nothing is published for one refused.
+
+        Raises:
+            RequestRefusedError: with everything that is wrong with the request.
+            BusUnavailableError: where it is unknown whether the job was accepted.
+
+        """
+        if violations := self._violations(request):
+            raise RequestRefusedError(violations)
+        job_id = self.job_ids.new(tenant)
+        event = _requested(request, job_id, tenant)
+        message = encode(event, source=_SOURCE, time=self.clock(), traceparent=traceparent)
+        await self._publish(message, job_id, traceparent)
+        _log.info(
+            "report requested",
+            job_id=job_id,
+            trace_id=trace_id(traceparent),
+            tenant=tenant,
+            report_type=event.report_type,
+            format=event.format,
+        )
+        return Job.pending(
+            job_id, event.created_at, report_type=event.report_type, format=event.format
+        )
+
+    def _violations(self, request: ReportRequest) -> list[Violation]:
+        found = self.catalogue.violations(request)
+        if request.callback_url is not None:
+            try:
+                check_callback_url(request.callback_url, self.callback_policy)
+            except CallbackUrlError as error:
+                found.append(Violation(field="/callbackUrl", code=error.code, message=str(error)))
+        return found
+
+    async def _publish(self, message: OutgoingMessage, job_id: JobId, traceparent: str) -> None:
+        try:
+            await self.publisher.publish_one(message)
+        except BusUnavailableError as error:
+            self.metrics.publish_failures.inc()
+            _log.warning(
+                "report request not acknowledged",
+                job_id=job_id,
+                trace_id=trace_id(traceparent),
+                reason=str(error),
+            )
+            raise
+        self.metrics.published.inc()
+
+
+def _requested(request: ReportRequest, job_id: JobId, tenant: str) -> ReportRequested:
+    dates = request.date_range
+    return ReportRequested(
+        job_id=job_id,
+        tenant=tenant,
+        created_at=created_at(job_id),
+        report_type=request.report_type,
+        format=request.format,
+        run=_FIRST_RUN,
+        request=RequestedReport(
+            report_type=request.report_type,
+            date_range=RequestedDateRange(
+                from_date=dates.from_date.isoformat(), to_date=dates.to_date.isoformat()
+            ),
+            format=request.format,
+            callback_url=request.callback_url,
+            parameters=request.parameters,
+        ),
+    )
