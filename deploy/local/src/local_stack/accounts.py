@@ -64,7 +64,7 @@ def server_home(wanted: Path, account: Account | None) -> Path:
         home = wanted
     else:
         digest = hashlib.sha256(str(wanted.resolve()).encode()).hexdigest()[:16]
-        home = _REACHABLE / digest
+        home = _reachable_folder() / digest
         wanted.symlink_to(home)
     home.mkdir(parents=True, exist_ok=True)
     os.chown(home, account.uid, account.gid)
@@ -102,12 +102,19 @@ def _packages() -> Path:
     return Path(spec.origin).parents[1]
 
 
+def _reachable_folder() -> Path:
+    """Make the folder under /var/lib, whatever file mode the caller prefers."""
+    _REACHABLE.mkdir(parents=True, exist_ok=True)
+    _REACHABLE.chmod(0o755)
+    return _REACHABLE
+
+
 def _reachable_copy(packages: Path) -> Path:
     """Copy the wheel's files to where everybody may read them, once per version."""
     copy = _REACHABLE / f"postgresql-{version(_WHEEL)}"
     if copy.is_dir():
         return copy
-    partial = _REACHABLE / f"{copy.name}.{os.getpid()}"
+    partial = _reachable_folder() / f"{copy.name}.{os.getpid()}"
     for part in _WHEEL_PARTS:
         shutil.copytree(packages / part, partial / part, symlinks=True)
     _open_to_all(partial)

@@ -18,8 +18,8 @@ from local_stack.registry import end_leftovers, save_environment, save_processes
 from local_stack.servers import start_servers
 from local_stack.services import SERVICES, Service, migrate, process_spec, wait_until_ready
 from local_stack.supervisor import Supervisor
-from shared.settings import KafkaSettings
 from shared.bus.topics import ensure_topics
+from shared.settings import KafkaSettings
 
 DEFAULT_GATEWAY_PORT: Final = 8080
 _HIGHEST_PORT: Final = 65535
