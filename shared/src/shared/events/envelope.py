@@ -19,6 +19,7 @@ from shared.events.payloads import (
     JobFailed,
     JobStarted,
     ReportRequested,
+    RunEnded,
     WebhookDelivered,
     WebhookExhausted,
 )
@@ -89,10 +90,13 @@ class ReceivedEvent:
 
 
 def event_id(event: JobEvent) -> uuid.UUID:
-    """Derive the id of an event: whatever makes it twice makes the same event."""
-    attempt, sequence = (
-        (event.attempt, event.sequence) if isinstance(event, ExecutionEvent) else (0, 0)
-    )
+    """Derive the id of an event: whatever makes it twice makes the same event.
+
+    The end of a run belongs to the run, whichever attempt brought it about: a worker whose
+    database forgot the end and that runs the job again tells of the same end.
+    """
+    is_numbered = isinstance(event, ExecutionEvent) and not isinstance(event, RunEnded)
+    attempt, sequence = (event.attempt, event.sequence) if is_numbered else (0, 0)
     name = f"{event.job_id}/{event.run}/{attempt}/{type(event).__name__}/{sequence}"
     return uuid.uuid5(_NAMESPACE, name)
 
