@@ -1,7 +1,8 @@
 """Fixtures that hand out real servers; nothing starts before the first test that asks for one."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -17,6 +18,14 @@ from tests.support.servers import (
     run_kafka,
     run_postgres,
     session_directory,
+)
+from tests.support.stack import (
+    Overrides,
+    StackFactory,
+    SystemStack,
+    own_stack_files,
+    run_stack,
+    stack_files,
 )
 
 
@@ -82,3 +91,30 @@ async def database(postgres: Postgres) -> AsyncIterator[DatabaseUrls]:
 def topic_prefix() -> str:
     """A prefix for topics and groups, so that tests that share a broker don't see each other."""
     return f"test-{secrets.token_hex(6)}."
+
+
+@pytest.fixture
+async def stack_factory(
+    kafka: Kafka, postgres: Postgres, run_directory: StackDirectory
+) -> AsyncIterator[StackFactory]:
+    """Starts whole stacks, each with its own database, topics, ports, keys and files."""
+    async with AsyncExitStack() as cleanup:
+
+        async def start(
+            *,
+            overrides: Overrides | None = None,
+            without: Collection[str] = (),
+            own_servers: bool = False,
+        ) -> SystemStack:
+            name = secrets.token_hex(6)
+            directory = StackDirectory(run_directory.root / f"stack-{name}")
+            files = await cleanup.enter_async_context(
+                own_stack_files(directory, f"{name}.")
+                if own_servers
+                else stack_files(directory, kafka, postgres, f"{name}.")
+            )
+            return await cleanup.enter_async_context(
+                run_stack(files, overrides=overrides or {}, without=without)
+            )
+
+        yield start

@@ -1,6 +1,6 @@
 """The whole stack, composed: servers, roles, topics, migrations, and the supervised services."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -54,11 +54,12 @@ class ServiceGroup:
             self._create_topics(), migrate(services, self._directory, self._environments)
         )
 
-    async def start_all(self) -> None:
-        """Start all services and return when all are ready."""
-        for name in self._services:
+    async def start_all(self, *, without: Collection[str] = ()) -> None:
+        """Start all services but those named, and return when all are ready."""
+        names = [name for name in self._services if name not in without]
+        for name in names:
             await self._supervisor.start(self._spec(name))
-        await concurrently(*(self.wait_until_ready(name) for name in self._services))
+        await concurrently(*(self.wait_until_ready(name) for name in names))
 
     async def start(self, name: str) -> None:
         """Start one service and return when it is ready."""
