@@ -95,10 +95,15 @@ def event_id(event: JobEvent) -> uuid.UUID:
     The end of a run belongs to the run, whichever attempt brought it about: a worker whose
     database forgot the end and that runs the job again tells of the same end.
     """
-    is_numbered = isinstance(event, ExecutionEvent) and not isinstance(event, RunEnded)
-    attempt, sequence = (event.attempt, event.sequence) if is_numbered else (0, 0)
+    attempt, sequence = _number(event)
     name = f"{event.job_id}/{event.run}/{attempt}/{type(event).__name__}/{sequence}"
     return uuid.uuid5(_NAMESPACE, name)
+
+
+def _number(event: JobEvent) -> tuple[int, int]:
+    if isinstance(event, ExecutionEvent) and not isinstance(event, RunEnded):
+        return event.attempt, event.sequence
+    return 0, 0
 
 
 def webhook_id(terminal_event_id: str | uuid.UUID) -> str:
