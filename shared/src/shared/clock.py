@@ -17,4 +17,4 @@ def rfc3339(moment: datetime) -> str:
 
     The fixed width makes equal moments equal strings, and later ones sort later.
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
