@@ -44,7 +44,7 @@ class RequestsHandler:
                 rejections.append(Rejection(run, reason))
         with self._dispatcher.reservation() as free:
             attempts = await self._queue.take_in(
-                runs, rejections, batch.next_offsets, free_slots=free
+                runs, rejections, batch.progress, free_slots=free
             )
             self._dispatcher.start(attempts)
 

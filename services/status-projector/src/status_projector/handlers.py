@@ -27,7 +27,7 @@ class EventsHandler:
         """Fold the batch; raises where the database is away."""
         began = time.monotonic()
         changed = await self._projector.project(
-            (received.event for received in batch.events), batch.next_offsets
+            (received.event for received in batch.events), batch.progress
         )
         seconds = time.monotonic() - began
         lag = lag_seconds(batch.events, self._clock())

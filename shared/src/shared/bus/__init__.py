@@ -1,8 +1,9 @@
 """Kafka as the services use it: one broker factory, publishing, reading, the dead letter."""
 
+from shared.bus.batch import Batch, InvalidRecord
 from shared.bus.broker import BusConnection, make_broker
 from shared.bus.publisher import BusPublisher, BusUnavailableError
-from shared.bus.reader import Batch, InvalidRecord, LogReader, ReaderTimes
+from shared.bus.reader import LogReader, ReaderTimes
 
 __all__ = [
     "Batch",

@@ -8,10 +8,11 @@ at once when a record arrives (see docs/adr/0002-reading-the-log.md).
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -20,48 +21,28 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from shared.backoff import Backoff
-from shared.bus.dead_letter import dead_letter
+from shared.bus.batch import Batch, Records, read_records, unreadable_record
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.database import positions
 from shared.database.pool import TRANSIENT_ERRORS, Database
-from shared.events import (
-    InvalidMessageError,
-    OutgoingMessage,
-    ReceivedEvent,
-    decode,
-    text_headers,
-)
+from shared.events import OutgoingMessage
 from shared.settings import KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
 from shared.telemetry.probes import Heartbeat
 from shared.topics import Topic
 
-Records = dict[TopicPartition, list[ConsumerRecord]]
-
 _POLL_MS: Final = 1000
+_GLANCE_MS: Final = 50
+_NOWHERE: Final = -1
+_PASSING: Final = (
+    *TRANSIENT_ERRORS,
+    asyncpg.PostgresError,  # such as a schema that isn't migrated yet
+    positions.PositionsLostError,
+    BusUnavailableError,
+    IllegalStateError,
+    KafkaError,
+)
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidRecord:
-    """A record that can't be understood; it goes to the dead letter whatever the handler does."""
-
-    key: bytes
-    headers: dict[str, str]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one poll brought, in the order of each partition.
-
-    The handler stores `next_offsets` (`shared.database.positions.save`) in the transaction of
-    the batch's effects.
-    """
-
-    events: list[ReceivedEvent]
-    invalid: list[InvalidRecord]
-    next_offsets: dict[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +51,8 @@ class ReaderTimes:
 
     commit_every: float = 1.0
     call_timeout: float = 10.0
+    check_every: float = 5.0
+    """How often a look is taken at whether the database still knows our positions."""
     retry: Backoff = field(default_factory=lambda: Backoff(first=0.1, longest=5.0))
 
 
@@ -117,7 +100,10 @@ class LogReader:
         self._max_records = max_records
         self._times = times or ReaderTimes()
         self._assignment = _Assignment()
-        self._positioned_generation = -1
+        self._positioned_generation = _NOWHERE
+        self._is_careful = False
+        self._stored: dict[TopicPartition, int] = {}
+        self._checked_at = time.monotonic()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._committed_at = time.monotonic()
         self._subscriber = broker.subscriber(
@@ -143,7 +129,11 @@ class LogReader:
         return self._positioned_generation == self._assignment.generation
 
     async def run(self) -> None:
-        """Read for ever; call after the broker has started. Ends when the consumer is stopped."""
+        """Read for ever; call after the broker has started. Ends when the consumer is stopped.
+
+        After any failure reading starts again from the stored positions: what a failed poll had
+        taken from the client is not lost, and a database that went back is noticed.
+        """
         consumer = self._subscriber.consumer
         if consumer is None:
             raise RuntimeError("the broker must be started before its reader runs")
@@ -155,11 +145,15 @@ class LogReader:
                 failures = 0
             except ConsumerStoppedError:
                 return
-            except (*TRANSIENT_ERRORS, KafkaError, IllegalStateError, BusUnavailableError) as error:
+            except _PASSING as error:
                 failures += 1
+                self._start_over()
                 self._metrics.failures.inc()
                 _log.warning(
-                    "reading the log failed", group=self._group, error=type(error).__name__
+                    "reading the log failed",
+                    group=self._group,
+                    error=type(error).__name__,
+                    failures=failures,
                 )
                 await asyncio.sleep(self._times.retry.delay(failures))
 
@@ -180,25 +174,42 @@ class LogReader:
     async def _read_once(self, consumer: AIOKafkaConsumer) -> None:
         if self._assignment.is_assigned and not self._is_positioned:
             await self._seek(consumer)
+        elif self._is_positioned and self._is_check_due:
+            await self._check_positions()
         records = await self._poll(consumer)
         # Whatever was read before the seek of a new assignment is read again after it.
         if not self._is_positioned:
             return
         if records:
-            await self._apply(records)
+            await self._apply(*read_records(records, self._stored, self._group))
         if not records or time.monotonic() - self._committed_at >= self._times.commit_every:
             await self.commit()
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> Records:
-        # The consumer's own timeout doesn't cover a rebalance that a dead broker never ends.
+        if self._is_careful and self._is_positioned:
+            return await self._poll_carefully(consumer)
         try:
-            async with asyncio.timeout(_POLL_MS / 1000 * 2):
-                return cast(
-                    "Records",
-                    await consumer.getmany(timeout_ms=_POLL_MS, max_records=self._max_records),
-                )
-        except TimeoutError:
+            return await _take(consumer, timeout_ms=_POLL_MS, max_records=self._max_records)
+        except UnicodeDecodeError:
+            # Somewhere a header's name is no text, and the client gives up on the whole poll.
+            self._start_over()
+            self._is_careful = True
             return {}
+
+    async def _poll_carefully(self, consumer: AIOKafkaConsumer) -> Records:
+        """Take one record of each partition, and step over the one that can't be read."""
+        records: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
+        for partition in consumer.assignment():
+            try:
+                records |= await _take(consumer, partition, timeout_ms=_GLANCE_MS, max_records=1)
+            except UnicodeDecodeError:
+                offset = await consumer.position(partition)
+                await self._apply(*unreadable_record(partition, offset, self._stored, self._group))
+                consumer.seek(partition, offset + 1)
+                self._is_careful = False
+        if not records:
+            self._is_careful = False
+        return records
 
     async def _seek(self, consumer: AIOKafkaConsumer) -> None:
         """Start each partition at the lower of Kafka's committed offset and our own position.
@@ -208,12 +219,11 @@ class LogReader:
         """
         generation = self._assignment.generation
         self._uncommitted.clear()
-        async with self._database.connection() as conn:
-            own = await positions.load(conn, self._topics)
+        self._stored = await self._load_positions()
         async with asyncio.timeout(self._times.call_timeout):
             for partition in consumer.assignment():
                 committed = await consumer.committed(partition)
-                start = starting_offset(own.get(partition), committed)
+                start = starting_offset(self._stored.get(partition), committed)
                 if start is None:
                     await consumer.seek_to_beginning(partition)
                 else:
@@ -221,17 +231,35 @@ class LogReader:
         if generation == self._assignment.generation:
             self._positioned_generation = generation
 
-    async def _apply(self, records: Records) -> None:
-        """Handle the records, again and again, until it works or they are no longer ours."""
+    @property
+    def _is_check_due(self) -> bool:
+        return time.monotonic() - self._checked_at >= self._times.check_every
+
+    async def _check_positions(self) -> None:
+        """Start over where the database went back while nothing was stored in it."""
+        stored = await self._load_positions()
+        if any(stored.get(partition, 0) < known for partition, known in self._stored.items()):
+            _log.warning("the database went back, and so does reading", group=self._group)
+            self._start_over()
+
+    async def _load_positions(self) -> dict[TopicPartition, int]:
+        async with self._database.connection() as conn:
+            stored = await positions.load(conn, self._topics)
+        self._checked_at = time.monotonic()
+        return stored
+
+    def _start_over(self) -> None:
+        self._positioned_generation = _NOWHERE
+
+    async def _apply(self, batch: Batch, letters: list[OutgoingMessage]) -> None:
+        """Handle a batch, again and again, until it works or its partitions are no longer ours."""
         generation = self._assignment.generation
-        batch, dead = self._decode(records)
         failures = 0
         while generation == self._assignment.generation:
             self._heartbeat.beat()
             try:
-                if dead:
-                    await self._dead_letters.publish(dead)
-                await self._handle(batch)
+                letters = await self._without_published(letters)
+                await self._finish(batch)
             except (*TRANSIENT_ERRORS, BusUnavailableError) as error:
                 failures += 1
                 self._metrics.failures.inc()
@@ -244,35 +272,54 @@ class LogReader:
                 )
                 await asyncio.sleep(self._times.retry.delay(failures))
             else:
-                self._uncommitted |= batch.next_offsets
-                self._metrics.handled.inc(len(batch.events))
-                self._metrics.dead_lettered.inc(len(dead))
                 return
 
-    def _decode(self, records: Records) -> tuple[Batch, list[OutgoingMessage]]:
-        batch = Batch(events=[], invalid=[], next_offsets={})
-        dead: list[OutgoingMessage] = []
-        for partition, partition_records in records.items():
-            for record in partition_records:
-                headers = text_headers(record.headers)
-                try:
-                    event = decode(headers, record.value)
-                except InvalidMessageError as error:
-                    batch.invalid.append(InvalidRecord(record.key or b"", headers, error.reason))
-                    dead.append(dead_letter(record, error.reason, self._group))
-                    _log.error(
-                        "message dead-lettered",
-                        group=self._group,
-                        topic=record.topic,
-                        partition=record.partition,
-                        offset=record.offset,
-                        reason=error.reason,
-                    )
-                else:
-                    if event is not None:
-                        batch.events.append(event)
-            batch.next_offsets[partition] = partition_records[-1].offset + 1
-        return batch, dead
+    async def _without_published(self, letters: list[OutgoingMessage]) -> list[OutgoingMessage]:
+        """Publish dead letters; the positions go past their records only after the last of them.
+
+        Raises:
+            BusUnavailableError: where any was not acknowledged.
+
+        """
+        if letters:
+            acknowledged = await self._dead_letters.publish(letters)
+            self._metrics.dead_lettered.inc(len(acknowledged))
+            if len(acknowledged) < len(letters):
+                raise BusUnavailableError("not every dead letter was acknowledged")
+        return []
+
+    async def _finish(self, batch: Batch) -> None:
+        """Handle a batch; a cancel ends the reading, but not a transaction that has begun."""
+        handling = asyncio.ensure_future(self._handle(batch))
+        try:
+            await asyncio.shield(handling)
+        except asyncio.CancelledError:
+            done, _ = await asyncio.wait([handling], timeout=self._times.call_timeout)
+            if done and handling.exception() is None:
+                self._note(batch)
+            handling.cancel()
+            raise
+        self._note(batch)
+
+    def _note(self, batch: Batch) -> None:
+        for partition, advance in batch.progress.items():
+            self._stored[partition] = max(advance)
+            self._uncommitted[partition] = advance.next_offset
+        self._metrics.handled.inc(len(batch.events))
+
+
+async def _take(
+    consumer: AIOKafkaConsumer, *partitions: TopicPartition, timeout_ms: int, max_records: int
+) -> Records:
+    # The client's own timeout doesn't cover a rebalance that a dead broker never ends.
+    try:
+        async with asyncio.timeout(timeout_ms / 1000 + _POLL_MS / 1000):
+            return cast(
+                "Records",
+                await consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records),
+            )
+    except TimeoutError:
+        return {}
 
 
 def starting_offset(own: int | None, committed: int | None) -> int | None:

@@ -1,11 +1,12 @@
 """Consumer positions, stored in the transaction of a batch's effects.
 
 Kafka's committed offset alone can't heal a database that went back in time: the effects are gone
-but the offset went on. The position here goes back with the effects.
+but the offset went on. The position here goes back with the effects. So that nobody then stores a
+position beyond effects that are missing, each batch says which position it follows on.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -22,13 +23,38 @@ CREATE TABLE positions (
 
 _LOAD: Final = "SELECT topic, partition, next_offset FROM positions WHERE topic = ANY($1::text[])"
 
-# A slow former owner of a partition may store after the new one: never go back.
+# A slow former owner of a partition may store after the new one: never go back. The SELECT sees
+# the table as it was before the INSERT.
 _SAVE: Final = """
-INSERT INTO positions AS p (topic, partition, next_offset)
-SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[])
-ON CONFLICT (topic, partition) DO UPDATE
-SET next_offset = greatest(p.next_offset, excluded.next_offset)
+WITH batch AS (
+    SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[])
+        AS b (topic, partition, follows, next_offset)
+), saved AS (
+    INSERT INTO positions AS p (topic, partition, next_offset)
+    SELECT topic, partition, next_offset FROM batch
+    ON CONFLICT (topic, partition) DO UPDATE
+    SET next_offset = greatest(p.next_offset, excluded.next_offset)
+)
+SELECT topic, partition FROM batch LEFT JOIN positions p USING (topic, partition)
+WHERE coalesce(p.next_offset, 0) < batch.follows
 """
+
+
+class Advance(NamedTuple):
+    """How far a batch moves one partition."""
+
+    follows: int
+    """The position that the batch builds on; 0 where nothing was stored."""
+    next_offset: int
+    """The offset after the batch's last record."""
+
+
+Progress = Mapping[TopicPartition, Advance]
+"""What a batch moves, by partition."""
+
+
+class PositionsLostError(Exception):
+    """The database went back: it lacks effects that were stored before. Read again from there."""
 
 
 async def load(conn: Connection, topics: list[str]) -> dict[TopicPartition, int]:
@@ -37,12 +63,22 @@ async def load(conn: Connection, topics: list[str]) -> dict[TopicPartition, int]
     return {TopicPartition(r["topic"], r["partition"]): r["next_offset"] for r in rows}
 
 
-async def save(conn: Connection, next_offsets: Mapping[TopicPartition, int]) -> None:
-    """Store the offsets after the last handled records, inside the caller's transaction."""
-    partitions = sorted(next_offsets)
-    await conn.execute(
+async def save(conn: Connection, progress: Progress) -> None:
+    """Store the offsets after the last handled records, inside the caller's transaction.
+
+    Raises:
+        PositionsLostError: where a stored position is lower than the one the batch follows on;
+            the transaction must not commit.
+
+    """
+    partitions = sorted(progress)
+    lost = await conn.fetch(
         _SAVE,
         [p.topic for p in partitions],
         [p.partition for p in partitions],
-        [next_offsets[p] for p in partitions],
+        [progress[p].follows for p in partitions],
+        [progress[p].next_offset for p in partitions],
     )
+    if lost:
+        names = ", ".join(f"{row['topic']}/{row['partition']}" for row in lost)
+        raise PositionsLostError(f"the database is behind its own positions in {names}")

@@ -1,13 +1,12 @@
 """Each change of the queue, in one transaction with the events that tell of it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import structlog
-from aiokafka import TopicPartition
 
 from report_worker import domain, store
 from report_worker.domain import Attempt, Ending, NewRun, RetryPolicy
@@ -17,6 +16,7 @@ from shared import outbox
 from shared.clock import Clock
 from shared.database import positions
 from shared.database.pool import Connection, Database
+from shared.database.positions import Progress
 from shared.events import JobEvent, OutgoingMessage, encode
 from shared.outbox import Outbox
 
@@ -67,7 +67,7 @@ class Queue:
         self,
         runs: Sequence[NewRun],
         rejections: Sequence[Rejection],
-        next_offsets: Mapping[TopicPartition, int],
+        progress: Progress,
         *,
         free_slots: int,
     ) -> list[Attempt]:
@@ -80,7 +80,7 @@ class Queue:
                 await store.notify_queued(conn)
             messages = [*rejected, *begun]
             await outbox.add(conn, messages)
-            await positions.save(conn, next_offsets)
+            await positions.save(conn, progress)
         self._outbox.publish(messages)
         self._metrics.taken_in.inc(len(added))
         return attempts
