@@ -1,17 +1,20 @@
-"""The commands behind the make targets: up, down, status, clean."""
+"""The commands behind the make targets: up, down, status, demo, clean."""
 
 import argparse
+import asyncio
 import shutil
 import sys
 from pathlib import Path
 from typing import Final
 
 from local_stack.accounts import remove_server_home
+from local_stack.demo import run_demo
 from local_stack.errors import SetupError
 from local_stack.identity import is_alive
-from local_stack.launch import die_with_parent, down, up
+from local_stack.launch import die_with_parent, down, running_stack, up
 from local_stack.paths import LOCAL, StackDirectory
 from local_stack.registry import load_processes
+from local_stack.source_data import generate
 
 _INTERRUPTED: Final = 130
 
@@ -38,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="start the stack in the background")
     commands.add_parser("down", help="stop it")
     commands.add_parser("status", help="say what runs")
+    commands.add_parser("demo", help="show one report per format, from POST to webhook")
     commands.add_parser("clean", help="stop it and delete its data, downloads and keys")
     return parser
 
@@ -51,6 +55,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return _down(directory)
         case "status":
             return _status(directory)
+        case "demo":
+            return _demo(directory)
         case _:
             return _clean(directory)
 
@@ -77,6 +83,16 @@ def _status(directory: StackDirectory) -> int:
         _say(f"{name:<18} process {pid}")
     if not running:
         _say("nothing runs")
+    return 0
+
+
+def _demo(directory: StackDirectory) -> int:
+    die_with_parent()
+    with running_stack(directory, _say) as stack:
+        _say(f"gateway    {stack.environment['GATEWAY_URL']}")
+        data = asyncio.run(generate(stack.environment["DATABASE_URL"]))
+        _say(f"demo data  {data.orders:,} orders of {data.customers:,} customers")
+        run_demo(directory, stack, _say)
     return 0
 
 
