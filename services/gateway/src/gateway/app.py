@@ -84,9 +84,15 @@ def build_app(settings: Settings) -> FastAPI:
                 yield
             await connection.close()
 
-    app = openapi.describe(FastAPI(lifespan=lifespan, **openapi.CONSTRUCTION))
+    app = assemble(FastAPI(lifespan=lifespan, **openapi.CONSTRUCTION), RequestMetrics(registry))
     app.router.routes.extend(probe_routes(heartbeats={}, checks=checks, registry=registry))
-    app.add_middleware(ObservedRequests, metrics=RequestMetrics(registry))
+    return app
+
+
+def assemble(app: FastAPI, metrics: RequestMetrics) -> FastAPI:
+    """Give `app` all that a request passes through; the services in its state come apart."""
+    openapi.describe(app)
+    app.add_middleware(ObservedRequests, metrics=metrics)
     failures.install(app)
     return app
 

@@ -1,13 +1,14 @@
 """The HTTP routes: each decodes, makes one call and maps the result."""
 
-from fastapi import APIRouter
-
 from gateway.routes import download, jobs, report_types, submission
 
-router = APIRouter()
-router.include_router(submission.router)
-router.include_router(jobs.router)
-router.include_router(download.router)
-router.include_router(report_types.router)
+ROUTES = (
+    *submission.router.routes,
+    *jobs.router.routes,
+    *download.router.routes,
+    *report_types.router.routes,
+)
+"""All routes of the API. They go into the application flat: each router that FastAPI includes
+is one more layer that every request has to pass."""
 
-__all__ = ["router"]
+__all__ = ["ROUTES"]

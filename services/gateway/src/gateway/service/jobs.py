@@ -95,7 +95,7 @@ class Jobs:
 
     def view(self, job: Job) -> JobView:
         """Add what depends on the time and on this deployment: expiry, link, poll interval."""
-        expires_at = created_at(job.job_id) + self.retention
+        expires_at = job.created_at + self.retention
         is_completed = job.status is JobStatus.COMPLETED
         age = self.clock() - job.created_at
         return JobView(
