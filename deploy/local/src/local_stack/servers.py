@@ -23,7 +23,7 @@ KAFKA_VARIABLE: Final = "KAFKA_BOOTSTRAP_SERVERS"
 DATABASE_VARIABLE: Final = "DATABASE_URL"
 DATABASE: Final = "report_jobs"
 
-_EXTERNAL_SECONDS: Final = 15.0
+_EXTERNAL_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
