@@ -12,7 +12,8 @@ from shared.backoff import Backoff
 from shared.settings import KafkaSettings
 
 _MAX_REQUEST_BYTES: Final = 1024 * 1024
-_TRANSPORT_LOGGER: Final = logging.getLogger("faststream.kafka")
+# Below "faststream" hangs a handler of FastStream's own, which writes no JSON.
+_TRANSPORT_LOGGER: Final = logging.getLogger("kafka-transport")
 _log = structlog.get_logger()
 
 

@@ -6,7 +6,17 @@ from typing import Final
 
 import structlog
 
-_QUIET: Final = ("aiokafka", "uvicorn.access", "uvicorn.error", "faststream.kafka")
+# The clients report every lost connection many times over; lines of our own say it once.
+_LEAST_LEVELS: Final = {
+    "aiokafka": logging.CRITICAL,
+    "alembic": logging.WARNING,
+    "kafka-transport": logging.ERROR,
+    "uvicorn": logging.WARNING,
+}
+# Local variables hold connection URLs and requests.
+_EXCEPTIONS: Final = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def configure_logging(*, service: str, level: str) -> None:
@@ -16,7 +26,7 @@ def configure_logging(*, service: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.dict_tracebacks,
+        _EXCEPTIONS,
     ]
     structlog.configure(
         processors=[
@@ -42,10 +52,8 @@ def configure_logging(*, service: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # The clients report every lost connection many times over; our own lines say it once.
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for name, least in _LEAST_LEVELS.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
 
 
 def _with_service(service: str) -> structlog.typing.Processor:

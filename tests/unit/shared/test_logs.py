@@ -1,0 +1,58 @@
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from shared.telemetry.logs import configure_logging
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging(service="test", level="INFO")
+    yield written
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_a_line_is_one_json_object(stream: io.StringIO) -> None:
+    structlog.get_logger("x").info("it happened", job_id="job_1")
+
+    line = json.loads(stream.getvalue())
+    assert line["service"] == "test"
+    assert line["message"] == "it happened"
+    assert line["job_id"] == "job_1"
+    assert line["level"] == "info"
+
+
+def test_a_traceback_shows_no_local_variables(stream: io.StringIO) -> None:
+    def connect(url: str) -> None:
+        raise ConnectionError("refused")
+
+    try:
+        connect("postgresql://someone:s3cret@host/db")
+    except ConnectionError:
+        structlog.get_logger("x").exception("connecting failed")
+
+    assert json.loads(stream.getvalue())["exception"][0]["exc_type"] == "ConnectionError"
+    assert "s3cret" not in stream.getvalue()
+
+
+def test_library_loggers_write_the_same_lines(stream: io.StringIO) -> None:
+    logging.getLogger("some.library").warning("careful: %s", "edge")
+
+    assert json.loads(stream.getvalue())["message"] == "careful: edge"
+
+
+def test_an_object_that_is_no_json_does_not_break_the_line(stream: io.StringIO) -> None:
+    structlog.get_logger("x").info("odd", thing=object())
+
+    assert json.loads(stream.getvalue())["thing"].startswith("<object")
