@@ -13,7 +13,7 @@ from notifier.domain import (
     ErrorClass,
     Exhausted,
     Gone,
-    RetryAt,
+    Retry,
     RetrySchedule,
     judge,
     parse_retry_after,
@@ -73,7 +73,7 @@ def test_success_ends_the_delivery(status: int) -> None:
 )
 def test_every_failure_is_retried_by_the_schedule(error: ErrorClass, status: int | None) -> None:
     verdict = judge(failed(error, status), 1, NOW, SCHEDULE, chance=0)
-    assert verdict == RetryAt(NOW + timedelta(seconds=5))
+    assert verdict == Retry(timedelta(seconds=5))
 
 
 @pytest.mark.parametrize("error", list(ErrorClass))
@@ -83,7 +83,7 @@ def test_last_attempt_exhausts_whatever_failed(error: ErrorClass) -> None:
 
 def test_unknown_outcome_is_retried_at_once() -> None:
     verdict = judge(failed(ErrorClass.UNKNOWN, None), 5, NOW, SCHEDULE, chance=0.9)
-    assert verdict == RetryAt(NOW)
+    assert verdict == Retry(timedelta(0))
 
 
 def test_gone_stops_at_once() -> None:
@@ -93,19 +93,18 @@ def test_gone_stops_at_once() -> None:
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_retry_after_lengthens_the_wait_and_pauses_the_destination(status: int) -> None:
     verdict = judge(failed(status=status, retry_after="600"), 1, NOW, SCHEDULE, chance=0)
-    later = NOW + timedelta(seconds=600)
-    assert verdict == RetryAt(later, pause_until=later)
+    assert verdict == Retry(timedelta(seconds=600), pause=timedelta(seconds=600))
 
 
 def test_retry_after_never_shortens_the_wait() -> None:
     verdict = judge(failed(status=503, retry_after="60"), 4, NOW, SCHEDULE, chance=0)
-    assert verdict == RetryAt(NOW + timedelta(hours=2), pause_until=NOW + timedelta(seconds=60))
+    assert verdict == Retry(timedelta(hours=2), pause=timedelta(seconds=60))
 
 
 @pytest.mark.parametrize("status", [301, 400, 500])
 def test_retry_after_of_other_statuses_is_ignored(status: int) -> None:
     verdict = judge(failed(status=status, retry_after="600"), 1, NOW, SCHEDULE, chance=0)
-    assert verdict == RetryAt(NOW + timedelta(seconds=5))
+    assert verdict == Retry(timedelta(seconds=5))
 
 
 @pytest.mark.parametrize(

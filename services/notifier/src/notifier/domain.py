@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 RETRY_AFTER_CEILING: Final = timedelta(hours=24)
 _GONE: Final = 410
@@ -59,7 +60,49 @@ class DeliveryState(StrEnum):
     IN_FLIGHT = "in_flight"
     DELIVERED = "delivered"
     EXHAUSTED = "exhausted"
-    CANCELLED = "cancelled"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What the events about a webhook repeat of its job."""
+
+    job_id: str
+    tenant: str
+    run: int
+    created_at: datetime
+    report_type: str
+    format: str
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A webhook to be sent: `body` stays as it is from here on, to the byte.
+
+    `origin` names the server behind `url`; together with the tenant it is the destination.
+    """
+
+    event_id: UUID
+    webhook_id: str
+    url: str
+    origin: str
+    body: bytes
+    job: JobFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One claimed delivery; only who holds `token` may record its end. `number` is from 1."""
+
+    delivery_id: int
+    destination_id: int
+    token: UUID
+    number: int
+    webhook_id: str
+    url: str
+    body: bytes
+    job: JobFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +111,11 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryAt:
-    """Try again at `due_at`; until `pause_until`, leave the whole destination in peace."""
+class Retry:
+    """Try again after `delay`; for `pause`, leave the whole destination in peace."""
 
-    due_at: datetime
-    pause_until: datetime | None = None
+    delay: timedelta
+    pause: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +128,38 @@ class Gone:
     """410: the receiver wants no more of these, now or later."""
 
 
-Verdict = Delivered | RetryAt | Exhausted | Gone
+Verdict = Delivered | Retry | Exhausted | Gone
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An attempt with its result and what follows from it."""
+
+    attempt: Attempt
+    result: AttemptResult
+    verdict: Verdict
+
+    @property
+    def state(self) -> DeliveryState:
+        """The delivery's next state."""
+        match self.verdict:
+            case Delivered():
+                return DeliveryState.DELIVERED
+            case Retry():
+                return DeliveryState.PENDING
+            case Exhausted():
+                return DeliveryState.EXHAUSTED
+            case Gone():
+                return DeliveryState.STOPPED
+
+    @property
+    def outcome(self) -> str:
+        """A word for logs, metrics and events: `delivered`, `status_500`, `timeout`..."""
+        if self.result.error is None:
+            return "delivered"
+        if self.result.error is ErrorClass.STATUS:
+            return f"status_{self.result.status}"
+        return str(self.result.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +205,11 @@ def judge(
     if delay is None:
         return Exhausted()
     if result.error is ErrorClass.UNKNOWN:
-        return RetryAt(now)
+        return Retry(timedelta(0))
     if result.status not in _RETRY_AFTER_STATUSES:
-        return RetryAt(now + delay)
+        return Retry(delay)
     asked = parse_retry_after(result.retry_after, now)
-    return RetryAt(now + max(delay, asked), pause_until=now + asked if asked else None)
+    return Retry(max(delay, asked), pause=asked)
 
 
 def parse_retry_after(text: str | None, now: datetime) -> timedelta:
