@@ -6,6 +6,7 @@ from obstore.store import ObjectStore
 from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
 from report_worker.reports.errors import ReportError
 from report_worker.reports.export import export_csv, export_json
+from report_worker.reports.pdf import export_pdf
 from report_worker.reports.report import MEDIA_TYPES, GeneratedReport, ReportSpec, TimeLimits
 from report_worker.reports.source import Snapshot, open_snapshot
 from shared.report_request import ReportFormat
@@ -64,4 +65,4 @@ async def _write(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -
         case ReportFormat.JSON:
             return await export_json(spec.report_type, snapshot, writer)
         case ReportFormat.PDF:
-            raise NotImplementedError
+            return await export_pdf(spec, snapshot, writer)

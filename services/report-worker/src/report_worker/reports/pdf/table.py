@@ -1,0 +1,153 @@
+"""Where a table's columns and rows come to lie: sheet, widths, lines, pages; nothing is drawn."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from report_worker.reports.pdf.text import TextMetrics
+from shared.catalogue import Column, ColumnType
+
+MARGIN = 36.0
+"""Points of white around each page."""
+
+CELL_PADDING = 0.55
+"""Space at each side of a cell, in em."""
+
+LINE_HEIGHT = 1.35
+ROW_PADDING = 0.55
+"""Height of a line, and what a row adds to its lines, in em."""
+
+MAX_LINES = 6
+"""Lines that a cell may have; longer text ends in an ellipsis."""
+
+_BOLD = 1.08
+_TEXT_AT_EASE = 28.0
+_TEXT_AT_LEAST = 9.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A page's size and its table's type size, in points."""
+
+    width: float
+    height: float
+    font_size: float
+
+    @property
+    def inner_width(self) -> float:
+        """What lies between the margins."""
+        return self.width - 2 * MARGIN
+
+    def row_height(self, lines: int) -> float:
+        """The height of a row with so many lines."""
+        return (lines * LINE_HEIGHT + ROW_PADDING) * self.font_size
+
+
+_A4 = (595.28, 841.89)
+_A3 = (841.89, 1190.55)
+_AT_EASE = (Sheet(*_A4, 8.5), Sheet(*_A4[::-1], 8.5))
+_DENSE = (Sheet(*_A4[::-1], 8), Sheet(*_A4[::-1], 7), Sheet(*_A3[::-1], 7), Sheet(*_A3[::-1], 6))
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The width that a column's content needs, and the width at which nothing has to wrap; em."""
+
+    least: float
+    ease: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A sheet, and the width of each column's text on it in em."""
+
+    sheet: Sheet
+    widths: tuple[float, ...]
+
+
+def measure(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], metrics: TextMetrics
+) -> list[Demand]:
+    """Say what each column needs: text can wrap, everything else can't."""
+    return [
+        _demand(column, max((metrics.width(row[index]) for row in rows), default=0.0), metrics)
+        for index, column in enumerate(columns)
+    ]
+
+
+def _demand(column: Column, widest: float, metrics: TextMetrics) -> Demand:
+    heading = max(metrics.width(word) for word in column.title.split(" ")) * _BOLD
+    ease = max(widest, heading)
+    if column.type is not ColumnType.TEXT:
+        return Demand(ease, ease)
+    ease = min(ease, max(_TEXT_AT_EASE, heading))
+    return Demand(min(ease, max(_TEXT_AT_LEAST, heading)), ease)
+
+
+def choose_grid(demands: Sequence[Demand]) -> Grid:
+    """Take the first sheet on which nothing is cramped, else the first on which all fits at all.
+
+    More columns than an A3 sheet holds get a sheet as wide as they need.
+    """
+    at_ease = sum(demand.ease for demand in demands)
+    at_least = sum(demand.least for demand in demands)
+    for sheets, needed in ((_AT_EASE, at_ease), (_DENSE, at_least)):
+        for sheet in sheets:
+            available = _available(sheet, len(demands))
+            if needed <= available:
+                return Grid(sheet, _shared_out(demands, available))
+    last = _DENSE[-1]
+    missing = (at_least - _available(last, len(demands))) * last.font_size
+    wide = Sheet(last.width + missing + 1, last.height, last.font_size)
+    return Grid(wide, _shared_out(demands, _available(wide, len(demands))))
+
+
+def _available(sheet: Sheet, columns: int) -> float:
+    return sheet.inner_width / sheet.font_size - columns * 2 * CELL_PADDING
+
+
+def _shared_out(demands: Sequence[Demand], available: float) -> tuple[float, ...]:
+    """Give each what it needs, then what it wants, then of what is left in proportion."""
+    wanted = sum(demand.ease - demand.least for demand in demands)
+    spare = available - sum(demand.least for demand in demands)
+    if spare < wanted:
+        part = spare / wanted
+        return tuple(demand.least + (demand.ease - demand.least) * part for demand in demands)
+    growth = available / sum(demand.ease for demand in demands)
+    return tuple(demand.ease * growth for demand in demands)
+
+
+def heading_lines(column: Column, width: float, metrics: TextMetrics) -> list[str]:
+    """Break a column's title, which stands in bold."""
+    return metrics.wrap(column.title, width / _BOLD, max_lines=MAX_LINES)
+
+
+def cell_lines(column: Column, text: str, width: float, metrics: TextMetrics) -> list[str]:
+    """Break a cell's text; only text wraps, figures always have their width."""
+    if column.type is not ColumnType.TEXT:
+        return [text]
+    return metrics.wrap(text, width, max_lines=MAX_LINES)
+
+
+def row_lines(
+    columns: Sequence[Column], row: Sequence[str], grid: Grid, metrics: TextMetrics
+) -> list[list[str]]:
+    """Break all cells of a row."""
+    return [
+        cell_lines(column, text, width, metrics)
+        for column, text, width in zip(columns, row, grid.widths, strict=True)
+    ]
+
+
+def paginate(heights: Sequence[float], first_room: float, room: float) -> Iterator[range]:
+    """Put rows onto pages in order: each page takes what fits, and at least one row.
+
+    The first page has its own room, since the title block and the chart stand on it. There is
+    always a first page.
+    """
+    start, left = 0, first_room
+    for index, height in enumerate(heights):
+        if height > left and (index > start or start == 0):
+            yield range(start, index)
+            start, left = index, room
+        left -= height
+    yield range(start, len(heights))

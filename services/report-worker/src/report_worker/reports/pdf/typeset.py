@@ -1,0 +1,99 @@
+"""Typesetting a laid out report: page by page onto one PDF, in a thread beside the event loop."""
+
+import asyncio
+import io
+from collections.abc import Sequence
+
+import plutoprint
+
+from report_worker.reports.artifacts import ArtifactWriter
+from report_worker.reports.errors import too_large
+from report_worker.reports.pdf.document import Document
+from report_worker.reports.pdf.fonts import install_fonts
+from report_worker.reports.projection import text_query
+from report_worker.reports.report import ReportSpec
+from report_worker.reports.source import Snapshot
+from shared.report_request import ReportFormat
+
+_PAGES_AT_A_TIME = 16
+_ROWS_AT_A_TIME = 1000
+
+
+async def export_pdf(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+    """Write the report as PDF; return its rows.
+
+    Rows are held in memory, which is why the report type limits them; pages aren't.
+    """
+    document = await asyncio.to_thread(_lay_out, spec, await _fetch_rows(spec, snapshot))
+    press = _Press(document, spec)
+    for start in range(0, document.page_count, _PAGES_AT_A_TIME):
+        pages = range(start, min(start + _PAGES_AT_A_TIME, document.page_count))
+        await writer.write(await asyncio.to_thread(press.print_pages, pages))
+    await writer.write(await asyncio.to_thread(press.finish))
+    return document.row_count
+
+
+async def _fetch_rows(spec: ReportSpec, snapshot: Snapshot) -> list[tuple[str, ...]]:
+    limit = spec.report_type.limits.max_pdf_rows
+    query = text_query(spec.report_type, snapshot.query, limit=limit + 1)
+    rows: list[tuple[str, ...]] = []
+    cursor = snapshot.connection.cursor(
+        query, prefetch=_ROWS_AT_A_TIME, timeout=snapshot.time_limit
+    )
+    async for record in cursor:
+        if len(rows) == limit:
+            others = [str(one) for one in spec.report_type.formats if one is not ReportFormat.PDF]
+            raise too_large(limit, others)
+        rows.append(tuple(record))
+    return rows
+
+
+def _lay_out(spec: ReportSpec, rows: Sequence[Sequence[str]]) -> Document:
+    return Document(spec, rows, install_fonts())
+
+
+class _Press:
+    """Prints a document's pages onto one PDF and hands over its bytes as they come."""
+
+    def __init__(self, document: Document, spec: ReportSpec) -> None:
+        self._document = document
+        self._output = io.BytesIO()
+        sheet = document.grid.sheet
+        self._size = plutoprint.PageSize(sheet.width, sheet.height)
+        self._canvas = plutoprint.PDFCanvas.create_for_stream(self._output, self._size)
+        self._canvas.set_metadata(plutoprint.PDF_METADATA_TITLE, document.title)
+        self._canvas.set_metadata(plutoprint.PDF_METADATA_CREATOR, "report-jobs")
+        self._canvas.set_metadata(
+            plutoprint.PDF_METADATA_CREATION_DATE, spec.generated_at.isoformat(timespec="seconds")
+        )
+
+    def print_pages(self, pages: range) -> bytes:
+        """Print some pages; give the bytes that are finished."""
+        for index in pages:
+            book = plutoprint.Book(self._size, plutoprint.PAGE_MARGINS_NONE)
+            book.custom_resource_fetcher = _NothingElse()
+            book.load_html(self._document.page(index))
+            self._canvas.save_state()
+            self._canvas.scale(plutoprint.UNITS_PX, plutoprint.UNITS_PX)
+            book.render_page(self._canvas, 0)
+            self._canvas.restore_state()
+            self._canvas.show_page()
+        return self._taken()
+
+    def finish(self) -> bytes:
+        """Close the PDF; give its last bytes, fonts among them."""
+        self._canvas.finish()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        finished = self._output.getvalue()
+        self._output.seek(0)
+        self._output.truncate()
+        return finished
+
+
+class _NothingElse(plutoprint.ResourceFetcher):
+    """Pages are complete in themselves; nothing is fetched from files or the network."""
+
+    def fetch_url(self, url: str) -> plutoprint.ResourceData:
+        raise PermissionError(f"a report's page asked for {url}")
