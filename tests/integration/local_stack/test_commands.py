@@ -20,6 +20,7 @@ from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK, free_ports
 from local_stack.registry import load_processes, read_environment
 from local_stack.services import SERVICES, answers_ready
+from tests.support.servers import DatabaseUrls, LocalKafka
 
 _SECONDS = 90.0
 
@@ -52,11 +53,14 @@ class Shell:
         (self.stand_ins / f"{module}.py").write_text(program)
 
     async def begin(self, command: str, **variables: str) -> Process:
+        directory = ("--directory", str(self.directory.root))
+        return await self.begin_python("-m", "local_stack", *directory, command, **variables)
+
+    async def begin_python(self, *arguments: str, **variables: str) -> Process:
         keep_out = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
         inherited = {name: value for name, value in os.environ.items() if name not in keep_out}
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "local_stack"),
-            *("--directory", str(self.directory.root), command),
+            *(sys.executable, "-P", *arguments),
             stdout=PIPE,
             stderr=STDOUT,
             env={
@@ -194,6 +198,41 @@ async def test_interrupted_up_leaves_no_orphan(shell: Shell, number: signal.Sign
 
     await shell.until_gone(supervisor, *processes.values())
     assert shell.processes == {}
+
+
+async def test_stack_that_a_command_borrowed_ends_with_it(shell: Shell) -> None:
+    """What `make demo` does, killed half-way."""
+    program = f"""
+import pathlib, time
+from local_stack.launch import running_stack
+from local_stack.paths import StackDirectory
+with running_stack(StackDirectory(pathlib.Path({str(shell.directory.root)!r})), print):
+    print("borrowed", flush=True)
+    time.sleep(600)
+"""
+    borrower = await shell.begin_python("-c", program)
+    assert borrower.stdout is not None
+    await asyncio.wait_for(borrower.stdout.readuntil(b"borrowed"), _SECONDS)
+    supervisor, processes = shell.supervisor, shell.processes
+
+    borrower.kill()
+    await borrower.communicate()
+
+    await shell.until_gone(supervisor, *processes.values())
+    assert shell.environment() == {}
+
+
+async def test_servers_of_the_environment_are_used_and_no_others_started(
+    shell: Shell, local_kafka: LocalKafka, database: DatabaseUrls
+) -> None:
+    status, output = await shell.run(
+        "up", KAFKA_BOOTSTRAP_SERVERS=local_kafka.bootstrap_servers, DATABASE_URL=database.admin
+    )
+
+    assert status == 0, output
+    assert set(shell.processes) == {service.name for service in SERVICES}
+    assert shell.environment()["KAFKA_BOOTSTRAP_SERVERS"] == local_kafka.bootstrap_servers
+    assert shell.environment()["DATABASE_URL"] == database.admin
 
 
 async def test_stack_that_nobody_could_reach_is_named(shell: Shell) -> None:

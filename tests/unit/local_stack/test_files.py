@@ -8,6 +8,7 @@ from local_stack.files import (
     last_lines,
     locked,
     read_or_create,
+    set_aside_when_large,
     try_lock,
     write_atomically,
 )
@@ -43,6 +44,18 @@ def test_last_lines_of_a_log(tmp_path: Path) -> None:
 
     assert last_lines(log, 2) == "line 4998\nline 4999"
     assert last_lines(tmp_path / "absent") == ""
+
+
+def test_large_log_is_set_aside_and_a_small_one_kept(tmp_path: Path) -> None:
+    log = tmp_path / "kafka.log"
+    log.write_text("12345")
+
+    set_aside_when_large(log, limit=5)
+    assert log.read_text() == "12345"
+
+    set_aside_when_large(log, limit=4)
+    assert not log.exists()
+    assert (tmp_path / "kafka.log.1").read_text() == "12345"
 
 
 def test_lock_has_one_holder_and_ends_with_it(tmp_path: Path) -> None:

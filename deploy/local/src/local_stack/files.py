@@ -46,6 +46,12 @@ def last_lines(path: Path, count: int = 15, *, window: int = 16_384) -> str:
     return "\n".join(text.splitlines()[-count:])
 
 
+def set_aside_when_large(log: Path, *, limit: int = 16 * 2**20) -> None:
+    """Rename a log of more than `limit` bytes, over the one that was renamed before."""
+    if log.exists() and log.stat().st_size > limit:
+        log.replace(log.with_name(f"{log.name}.1"))
+
+
 def try_lock(path: Path) -> IO[str] | None:
     """Take the lock file and return it, or None where another process holds it.
 

@@ -11,6 +11,7 @@ from local_stack.child import ProcessSpec
 from local_stack.concurrently import concurrently
 from local_stack.configuration import Addresses, generated_keys, service_environment
 from local_stack.errors import SetupError
+from local_stack.files import set_aside_when_large
 from local_stack.identity import ProcessIdentity
 from local_stack.paths import StackDirectory
 from local_stack.ports import LOOPBACK, Ports, is_free
@@ -116,6 +117,7 @@ class Stack:
 
         """
         await end_leftovers(self._directory.processes)
+        self._tidy_logs()
         ports = self._choose_ports()
         addresses = await start_servers(
             self._directory, self._caller, self._supervisor, self._report
@@ -138,6 +140,10 @@ class Stack:
         self._directory.environment.unlink(missing_ok=True)
         await self._supervisor.stop_all()
         self._directory.processes.unlink(missing_ok=True)
+
+    def _tidy_logs(self) -> None:
+        for log in self._directory.logs.glob("*.log"):
+            set_aside_when_large(log)
 
     def _services(self, addresses: Addresses, ports: Mapping[str, int]) -> ServiceGroup:
         self._directory.artifacts.mkdir(parents=True, exist_ok=True)
