@@ -5,6 +5,7 @@
 
 import json
 import sys
+from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -28,30 +29,35 @@ CONSTRUCTION: Final[dict[str, Any]] = {
 _FRAMEWORKS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 
-def describe(app: FastAPI) -> FastAPI:
+def describe(app: FastAPI) -> None:
     """Give `app` the routes and their document."""
     app.router.routes.extend(ROUTES)
-    document = _document(app)
-    app.openapi = lambda: document  # type: ignore[method-assign]  # as FastAPI documents it
-    return app
+    app.openapi = document  # type: ignore[method-assign]  # as FastAPI documents it
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(
-        title=app.title,
-        version=app.version,
-        summary=app.summary,
+@cache
+def document() -> dict[str, Any]:
+    """Return the document; it depends on the code alone, on no setting and no catalogue."""
+    generated = get_openapi(
+        title=CONSTRUCTION["title"],
+        version=CONSTRUCTION["version"],
+        summary=CONSTRUCTION["summary"],
         routes=ROUTES,
         separate_input_output_schemas=False,
     )
-    for path in document["paths"].values():
+    for path in generated["paths"].values():
         for operation in path.values():
             _drop_unused_422(operation["responses"])
-    schemas = {**document["components"]["schemas"], **_schemas_of_our_own()}
+    schemas = {**generated["components"]["schemas"], **_schemas_of_our_own()}
     for name in _FRAMEWORKS_OWN:
         schemas.pop(name, None)
-    document["components"]["schemas"] = dict(sorted(schemas.items()))
-    return document
+    generated["components"]["schemas"] = dict(sorted(schemas.items()))
+    return generated
+
+
+def rendered() -> str:
+    """Return the document as it lies in docs/openapi.json."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _drop_unused_422(responses: dict[str, Any]) -> None:
@@ -75,5 +81,4 @@ def _schemas_of_our_own() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    document = describe(FastAPI(**CONSTRUCTION)).openapi()
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(rendered())

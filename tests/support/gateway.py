@@ -1,0 +1,181 @@
+"""The gateway's application over fakes: real routes and use cases, no server and no I/O."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import httpx
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from gateway.app import assemble
+from gateway.domain import ArtifactMissingError, Job, JobFilter, ReadModelUnavailableError
+from gateway.metrics import RequestMetrics, SubmissionMetrics
+from gateway.routes.contract import ReportTypeList
+from gateway.routes.openapi import CONSTRUCTION
+from gateway.routes.services import Services
+from gateway.service import Downloads, Jobs, Submissions
+from gateway.store import OpenArtifact
+from local_stack.paths import CATALOGUE
+from shared.bus import BusUnavailableError
+from shared.callback import CallbackPolicy
+from shared.catalogue import load_catalogue
+from shared.events import OutgoingMessage
+from shared.job_id import JobId, JobIds
+from shared.keyring import KeyRing
+from shared.links import DownloadLinks
+
+NOW: Final = datetime(2024, 2, 1, 9, 30, tzinfo=UTC)
+RETENTION: Final = timedelta(days=7)
+KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
+BODY_TIMEOUT: Final = 0.2
+
+REQUEST: Final[dict[str, Any]] = {
+    "reportType": "ORDERS_SUMMARY",
+    "dateRange": {"fromDate": "2024-01-01", "toDate": "2024-01-31"},
+    "format": "CSV",
+    "callbackUrl": "https://client.example.com/hooks/report-completed",
+}
+"""The example of the published contract."""
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class FakeBus:
+    """Keeps what is published, or is away."""
+
+    def __init__(self) -> None:
+        self.published: list[OutgoingMessage] = []
+        self.is_away = False
+
+    async def publish_one(self, message: OutgoingMessage) -> None:
+        if self.is_away:
+            raise BusUnavailableError("not connected to Kafka")
+        self.published.append(message)
+
+
+class FakeReadModel:
+    """Jobs by tenant; remembers the bounds of the last listing."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, list[Job]] = {}
+        self.is_away = False
+        self.bounds: tuple[str, str] | None = None
+
+    def add(self, job: Job, tenant: str = "default") -> Job:
+        self.jobs.setdefault(tenant, []).append(job)
+        return job
+
+    async def get(self, job_id: JobId, tenant: str) -> Job | None:
+        self._answer()
+        return next((job for job in self.jobs.get(tenant, []) if job.job_id == job_id), None)
+
+    async def newest(
+        self, tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
+    ) -> list[Job]:
+        self._answer()
+        self.bounds = (first, before)
+        found = (
+            job
+            for job in self.jobs.get(tenant, [])
+            if first <= job.job_id < before
+            and chosen.status in {None, job.status}
+            and chosen.report_type in {None, job.report_type}
+        )
+        return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise ReadModelUnavailableError("TimeoutError")
+
+
+class FakeArtifacts:
+    """Files by path."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Sequence[bytes]] = {}
+
+    async def size(self, path: str) -> int:
+        return sum(map(len, self._chunks(path)))
+
+    async def open(self, path: str) -> OpenArtifact:
+        async def chunks() -> AsyncIterator[bytes]:
+            for chunk in self._chunks(path):
+                yield chunk
+
+        return OpenArtifact(await self.size(path), chunks())
+
+    def _chunks(self, path: str) -> Sequence[bytes]:
+        if path not in self.files:
+            raise ArtifactMissingError(path)
+        return self.files[path]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeGateway:
+    """The application and the fakes behind it."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    bus: FakeBus = field(default_factory=FakeBus)
+    read_model: FakeReadModel = field(default_factory=FakeReadModel)
+    artifacts: FakeArtifacts = field(default_factory=FakeArtifacts)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    @property
+    def job_ids(self) -> JobIds:
+        return JobIds(KEYS, self.clock)
+
+    @property
+    def links(self) -> DownloadLinks:
+        return DownloadLinks("https://reports.example.com/v1", KEYS, self.clock)
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.read_model, self.job_ids, self.links, RETENTION, self.clock)
+
+    @property
+    def submissions(self) -> Submissions:
+        return Submissions(
+            catalogue=load_catalogue(CATALOGUE),
+            callback_policy=CallbackPolicy(),
+            job_ids=self.job_ids,
+            publisher=self.bus,
+            clock=self.clock,
+            metrics=SubmissionMetrics(self.registry),
+        )
+
+    @property
+    def downloads(self) -> Downloads:
+        return Downloads(self.jobs, self.links, self.artifacts)
+
+    def application(self) -> FastAPI:
+        """Return the ASGI application."""
+        app = assemble(FastAPI(**CONSTRUCTION), RequestMetrics(self.registry))
+        app.state.services = Services(
+            submissions=self.submissions,
+            jobs=self.jobs,
+            downloads=self.downloads,
+            report_types=ReportTypeList.of(load_catalogue(CATALOGUE)).json_bytes(),
+            path_prefix="/v1",
+            body_timeout=BODY_TIMEOUT,
+        )
+        return app
+
+    def client(self) -> httpx.AsyncClient:
+        """Return a client of the application; a defect becomes a 500 as it would in a server."""
+        return client_of(self.application())
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    """Return a client that calls `app` in this process."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://gateway")
