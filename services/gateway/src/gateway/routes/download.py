@@ -16,7 +16,7 @@ from gateway.routes.services import Tenant, services_of
 router = APIRouter(tags=["Reports"])
 
 _NOT_IN_A_PLAIN_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
-_MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+(; charset=[a-z0-9-]+)?")
+_MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+(; [a-z]+=[A-Za-z0-9_-]+)*")
 _HEADERS: Final[dict[str, Any]] = {
     name: {"description": description, "schema": {"type": "string"}}
     for name, description in {
