@@ -47,6 +47,8 @@ async def ensure_maven(directory: StackDirectory) -> None:
             ),
             seconds=_INSTALL_SECONDS,
         )
+    if not shutil.which("mvn"):
+        raise SetupError("Maven is installed but `mvn` isn't on PATH: add its folder to PATH")
 
 
 def jars_folder(directory: StackDirectory) -> Path:
