@@ -10,17 +10,26 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
+from notifier.app import MIGRATIONS, SCHEMA
 from notifier.client import ClientLimits, WebhookClient
 from notifier.domain import AttemptResult, ErrorClass
+from notifier.metrics import NotifierMetrics
 from notifier.resolver import GuardedResolver
-from notifier.service import Deliveries, Sender, SenderTimes
+from notifier.service import Deliveries, DeliveryRules, Sender, SenderTimes
 from notifier.signing import parse_signing_keys
 from shared.callback import CallbackPolicy
 from shared.clock import utc_now
-from shared.database.pool import Database
+from shared.database.migrations import migrate
+from shared.database.pool import Database, open_database
 from shared.events import OutgoingMessage
+from shared.outbox import Outbox
 from shared.service import running
+from shared.settings import DatabaseSettings
+from shared.telemetry.metrics import OutboxMetrics
 from shared.telemetry.probes import Heartbeat
+from tests.support.servers import DatabaseUrls
 from tests.unit.notifier.samples import SECRET
 from tests.unit.notifier.servers import RawServer
 
@@ -37,6 +46,28 @@ class KeptMessages:
     async def publish(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         self.messages += messages
         return list(messages)
+
+
+@asynccontextmanager
+async def open_notifier_database(urls: DatabaseUrls) -> AsyncIterator[Database]:
+    """Open a database as the notifier, its schema up to date."""
+    await asyncio.to_thread(migrate, urls.notifier, schema=SCHEMA, directory=MIGRATIONS)
+    settings = DatabaseSettings.model_validate({"database_url": urls.notifier})
+    async with open_database(settings, schema=SCHEMA, service="notifier") as opened:
+        yield opened
+
+
+def deliveries_on(database: Database, bus: KeptMessages, rules: DeliveryRules) -> Deliveries:
+    """Build deliveries without jitter."""
+    registry = CollectorRegistry()
+    return Deliveries(
+        database,
+        Outbox(database, bus, OutboxMetrics(registry)),
+        rules,
+        clock=utc_now,
+        chance=lambda: 0.0,
+        metrics=NotifierMetrics(registry),
+    )
 
 
 @dataclass(frozen=True, slots=True)

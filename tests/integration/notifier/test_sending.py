@@ -15,15 +15,18 @@ from tests.integration.notifier.bench import (
     Answers,
     KeptMessages,
     a_sender,
+    deliveries_on,
     expire_leases,
     hang,
     history,
+    open_notifier_database,
     outbox_events,
     received,
     states,
     until,
 )
 from tests.integration.notifier.conftest import RULES, MakeDeliveries
+from tests.support.servers import LocalPostgres
 from tests.unit.notifier.samples import SECRET, delivery
 from tests.unit.notifier.servers import RawServer, raw_server
 
@@ -185,6 +188,30 @@ async def test_drain_gives_back_what_does_not_end_in_time(
     assert await states(notifier_database) == {"pending": 1}
     assert await history(notifier_database) == [(1, "unknown", None)]
     assert await deliveries.seconds_until_due() is not None
+
+
+async def test_result_outlives_a_crash_of_the_database(local_postgres: LocalPostgres) -> None:
+    may_answer = asyncio.Event()
+
+    async def answer_late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with (
+        local_postgres.create_database() as urls,
+        open_notifier_database(urls) as opened,
+        raw_server(answer_late) as server,
+    ):
+        deliveries = deliveries_on(opened, KeptMessages(), RULES)
+        async with a_sender(deliveries) as sender:
+            await take_in(deliveries, delivery(server.url()))
+            sender.wake()
+            await until(lambda: has_requests(server, 1))
+            await local_postgres.kill()
+            may_answer.set()
+            await local_postgres.start()
+            await until(lambda: is_settled(opened))
+        assert await history(opened) == [(1, None, 204)]
 
 
 async def test_timeout_is_retried_by_the_schedule(

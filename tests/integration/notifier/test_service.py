@@ -2,14 +2,17 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from standardwebhooks import Webhook
@@ -162,6 +165,81 @@ async def test_restarted_notifier_sends_nothing_again(environment: dict[str, str
                 await stop(process)
         ids = [request.headers["webhook-id"] for request in received(server)]
     assert len(ids) == len(set(ids)) == 2
+
+
+async def test_stopping_notifier_lets_the_webhook_under_way_end(
+    environment: dict[str, str],
+) -> None:
+    may_answer = asyncio.Event()
+
+    async def answer_late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    port = free_port()
+    patient = {
+        **environment,
+        "NOTIFIER_PORT": str(port),
+        "NOTIFIER_TOTAL_TIMEOUT": "20",
+        "NOTIFIER_LEASE": "25",
+    }
+    async with raw_server(answer_late) as server, a_notifier(patient) as process:
+        event = completed(server.url())
+        await publish(patient, event)
+        await requests_of(server, 1)
+        stopping = asyncio.create_task(stop(process))
+        await is_closed(port)
+        may_answer.set()
+        await stopping
+        assert await webhook_events(patient, 1) == [
+            ("report-jobs.WebhookDelivered.v1", event.job_id)
+        ]
+        assert len(server.requests) == 1
+
+
+async def test_probes_and_metrics_tell_how_the_notifier_is(environment: dict[str, str]) -> None:
+    port = free_port()
+    async with (
+        raw_server(Answers([500, 200])) as server,
+        a_notifier({**environment, "NOTIFIER_PORT": str(port)}),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+    ):
+        await is_ready(http)
+        await publish(environment, completed(server.url()))
+        await webhook_events(environment, 1)
+        assert (await http.get("/livez")).status_code == 200
+        metrics = (await http.get("/metrics")).text
+    assert 'report_jobs_notifier_attempts_total{outcome="status_500"} 1.0' in metrics
+    assert 'report_jobs_notifier_attempts_total{outcome="delivered"} 1.0' in metrics
+    assert "report_jobs_notifier_taken_in_total 1.0" in metrics
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+async def is_closed(port: int) -> None:
+    """Wait until the notifier takes no more probes: it is stopping."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)
+
+
+async def is_ready(http: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get("/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def test_strict_notifier_gives_up_on_loopback_without_calling_it(

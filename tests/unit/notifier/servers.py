@@ -131,8 +131,8 @@ class NameServer(asyncio.DatagramProtocol):
     """Answers A and AAAA queries over UDP.
 
     `answers` maps a name to a list of answers, one per query of a type, the last of them for ever;
-    each is a list of addresses, or `refuse`/`servfail`/`silent`. Names that it doesn't know don't
-    exist.
+    each is a list of addresses, which `alias <name>` may precede, or `nxdomain`, `servfail` or
+    `silent`. Names that it doesn't know don't exist.
     """
 
     def __init__(self, answers: Mapping[str, list[list[str] | str]]) -> None:
@@ -182,16 +182,34 @@ def _reply(query: bytes, end: int, kind: str, answer: list[str] | str) -> bytes 
     if answer == "silent":
         return None
     code = {"nxdomain": 3, "servfail": 2}.get(answer, 0) if isinstance(answer, str) else 0
-    records = [] if isinstance(answer, str) else [_record(text) for text in answer]
-    wanted = [record for record_kind, record in records if record_kind == kind]
+    records = [] if isinstance(answer, str) else _records(answer, kind)
     flags = (0x8180 | code).to_bytes(2, "big")
-    counts = b"\x00\x01" + len(wanted).to_bytes(2, "big") + b"\x00\x00\x00\x00"
-    return query[:2] + flags + counts + query[12:end] + b"".join(wanted)
+    counts = b"\x00\x01" + len(records).to_bytes(2, "big") + b"\x00\x00\x00\x00"
+    return query[:2] + flags + counts + query[12:end] + b"".join(records)
 
 
-def _record(text: str) -> tuple[str, bytes]:
-    address = ip_address(text)
-    kind, code = ("A", 1) if isinstance(address, IPv4Address) else ("AAAA", 28)
-    packed = address.packed
-    head = b"\xc0\x0c" + code.to_bytes(2, "big") + b"\x00\x01" + b"\x00\x00\x00\x00"
-    return kind, head + len(packed).to_bytes(2, "big") + packed
+def _records(answer: list[str], kind: str) -> list[bytes]:
+    """Return an alias, if there is one, and the addresses of one kind under its name."""
+    owner = b"\xc0\x0c"  # the name of the question
+    records = []
+    for text in answer:
+        if text.startswith("alias "):
+            target = _encoded_name(text.removeprefix("alias "))
+            records.append(_record(owner, 5, target))
+            owner = target
+            continue
+        address = ip_address(text)
+        address_kind, code = ("A", 1) if isinstance(address, IPv4Address) else ("AAAA", 28)
+        if address_kind == kind:
+            records.append(_record(owner, code, address.packed))
+    return records
+
+
+def _record(owner: bytes, code: int, data: bytes) -> bytes:
+    head = owner + code.to_bytes(2, "big") + b"\x00\x01" + b"\x00\x00\x00\x00"
+    return head + len(data).to_bytes(2, "big") + data
+
+
+def _encoded_name(name: str) -> bytes:
+    labels = (label.encode() for label in name.split("."))
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\x00"

@@ -283,9 +283,10 @@ async def test_url_that_is_no_longer_admitted_is_refused_without_its_query() -> 
     assert "secret" not in result.detail
 
 
-async def test_name_is_resolved_and_called() -> None:
+@pytest.mark.parametrize("answer", [["127.0.0.1"], ["alias other.test", "127.0.0.1"]])
+async def test_name_is_resolved_and_called(answer: list[str]) -> None:
     async with (
-        name_server({"hook.test": [["127.0.0.1"]]}) as (nameserver, _),
+        name_server({"hook.test": [answer]}) as (nameserver, _),
         raw_server(answering(OK)) as server,
         a_client(nameserver=nameserver) as client,
     ):
@@ -303,6 +304,9 @@ async def test_name_is_resolved_and_called() -> None:
         ["127.0.0.1", "fd00:ec2::254"],
         ["169.254.169.254"],
         ["64:ff9b::a00:1"],
+        ["::ffff:10.0.0.1"],
+        ["alias intranet.test", "10.0.0.1"],
+        ["alias intranet.test", "127.0.0.1", "10.0.0.1"],
     ],
 )
 async def test_name_with_any_denied_address_is_refused(addresses: list[str]) -> None:
