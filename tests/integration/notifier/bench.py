@@ -18,6 +18,7 @@ from notifier.domain import AttemptResult, ErrorClass
 from notifier.metrics import NotifierMetrics
 from notifier.resolver import GuardedResolver
 from notifier.service import Deliveries, DeliveryRules, Sender, SenderTimes
+from notifier.service.sender import Posts
 from notifier.signing import parse_signing_keys
 from shared.callback import CallbackPolicy
 from shared.clock import utc_now
@@ -114,6 +115,8 @@ async def a_sender(
     policy: CallbackPolicy = LOCAL,
     slots: int = 8,
     limits: ClientLimits | None = None,
+    poll: float = 0.2,
+    posts: Posts | None = None,
 ) -> AsyncIterator[Sender]:
     """Run a sender with its client; it is cut off at the end, as by a crash."""
     limits = limits or ClientLimits()
@@ -121,12 +124,12 @@ async def a_sender(
     client = WebhookClient(policy, resolver, ssl.create_default_context(), limits)
     sender = Sender(
         deliveries,
-        client,
+        posts or client,
         parse_signing_keys(SECRET),
         slots=slots,
         clock=utc_now,
         heartbeat=Heartbeat(limit=60),
-        times=SenderTimes(poll=0.2),
+        times=SenderTimes(poll=poll),
     )
     loops = {
         "sender": sender.run(),

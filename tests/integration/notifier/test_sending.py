@@ -7,7 +7,7 @@ from datetime import timedelta
 from standardwebhooks import Webhook
 
 from notifier.client import ClientLimits
-from notifier.domain import NewDelivery, RetrySchedule
+from notifier.domain import AttemptResult, NewDelivery, RetrySchedule
 from notifier.service import Deliveries
 from shared.callback import CallbackPolicy
 from shared.database.pool import Database
@@ -212,6 +212,39 @@ async def test_result_outlives_a_crash_of_the_database(local_postgres: LocalPost
             await local_postgres.start()
             await until(lambda: is_settled(opened))
         assert await history(opened) == [(1, None, 204)]
+
+
+async def test_nothing_waits_for_the_poll(
+    make_deliveries: MakeDeliveries, notifier_database: Database
+) -> None:
+    soon = RetrySchedule((timedelta(0), timedelta(milliseconds=200)), jitter=0)
+    deliveries = make_deliveries(replace(RULES, schedule=soon, per_destination=1))
+    async with (
+        raw_server(Answers([500, 200])) as server,
+        a_sender(deliveries, slots=1, poll=1000) as sender,
+    ):
+        await take_in(deliveries, *(delivery(server.url()) for _ in range(3)))
+        sender.wake()
+        await until(lambda: is_settled(notifier_database))
+        await take_in(deliveries, delivery(server.url()))
+        sender.wake()
+        await until(lambda: has_requests(server, 5))
+        await until(lambda: is_settled(notifier_database))
+    assert await states(notifier_database) == {"delivered": 4}
+
+
+async def test_client_that_breaks_is_a_recorded_failure(
+    deliveries: Deliveries, notifier_database: Database
+) -> None:
+    class Broken:
+        async def post(self, *_: object) -> AttemptResult:
+            raise RuntimeError("a defect")
+
+    async with a_sender(deliveries, posts=Broken()) as sender:
+        await take_in(deliveries, delivery())
+        sender.wake()
+        await until(lambda: is_settled(notifier_database))
+    assert await history(notifier_database) == [(n, "protocol", None) for n in (1, 2, 3)]
 
 
 async def test_timeout_is_retried_by_the_schedule(

@@ -30,7 +30,8 @@ LOCAL = CallbackPolicy((ip_network("127.0.0.0/8"), ip_network("::1/128")))
 STRICT = CallbackPolicy()
 QUICK = ClientLimits(dns=0.4, connect=0.5, total=0.6, body=0.2)
 PATIENT = ClientLimits()
-FAR_BEYOND_ANY_LIMIT = 20
+IMPATIENT_WITH_BODIES = ClientLimits(body=0.2)
+FAR_BEYOND_ANY_LIMIT = 30
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 HEADERS = {"webhook-id": "msg_1", "content-type": "application/json"}
@@ -115,7 +116,7 @@ async def test_2xx_head_is_a_success_whatever_follows(response: bytes) -> None:
     ids=["body never comes", "body drips", "endless chunks", "endless body"],
 )
 async def test_body_without_end_holds_nobody_up(behaviour: Behaviour) -> None:
-    result = await result_of(behaviour, QUICK)
+    result = await result_of(behaviour, IMPATIENT_WITH_BODIES)
     assert (result.error, result.status) == (None, 200)
 
 
@@ -140,7 +141,7 @@ async def test_status_without_three_digits_is_a_failure(status: str) -> None:
 
 async def test_switching_protocols_is_a_failure() -> None:
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nbytes"
-    result = await result_of(answering(head), QUICK)
+    result = await result_of(answering(head), IMPATIENT_WITH_BODIES)
     assert (result.error, result.status) == (ErrorClass.STATUS, 101)
 
 
@@ -178,7 +179,7 @@ async def test_retry_after_is_handed_on_as_it_came() -> None:
     ],
 )
 async def test_what_is_not_http_within_the_limits_is_a_protocol_failure(response: bytes) -> None:
-    result = await result_of(answering_then_waiting(response), QUICK)
+    result = await result_of(answering_then_waiting(response))
     assert result.error is ErrorClass.PROTOCOL
 
 
