@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
 from starlette.applications import Starlette
 
-from report_worker.domain import Attempt, Outcome, RetryPolicy, artifact_folder
+from report_worker.domain import UNREADABLE, Attempt, Outcome, RetryPolicy, artifact_folder
 from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
 from report_worker.handlers import RequestsHandler
 from report_worker.metrics import WorkerMetrics
-from report_worker.service import Dispatcher, Queue, QueueTimes
+from report_worker.service import Dispatcher, DispatcherTimes, Queue, QueueTimes
 from report_worker.settings import Settings
 from report_worker.store import QUEUED_CHANNEL
 from shared.backoff import Backoff
@@ -24,6 +25,7 @@ from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.listen import listen
 from shared.database.pool import open_database
+from shared.events import RequestedReport
 from shared.job_id import JobIds
 from shared.outbox import Outbox
 from shared.report_request import ReportRequest
@@ -51,17 +53,34 @@ class _Children:
     def __init__(self, pool: ChildPool) -> None:
         self._pool = pool
 
+    @property
+    def capacity(self) -> int:
+        return self._pool.capacity
+
     async def execute(self, attempt: Attempt) -> Outcome:
+        request = _strict(attempt.request)
+        if request is None:
+            return UNREADABLE
         return await self._pool.execute(
             Assignment(
                 job_id=attempt.job_id,
                 run=attempt.run,
                 attempt=attempt.attempt,
                 folder=artifact_folder(attempt),
-                request=ReportRequest.model_validate(attempt.request.model_dump(by_alias=True)),
+                request=request,
                 started_at=attempt.started_at,
             )
         )
+
+
+def _strict(request: RequestedReport | None) -> ReportRequest | None:
+    """Read a stored request again; None where this version of the worker refuses it."""
+    if request is None:
+        return None
+    try:
+        return ReportRequest.model_validate(request.model_dump(by_alias=True))
+    except ValidationError:
+        return None
 
 
 def build_app(settings: Settings) -> Starlette:
@@ -79,18 +98,15 @@ def build_app(settings: Settings) -> Starlette:
         broker = make_broker(kafka, service=SERVICE)
         connection = BusConnection(broker, kafka)
         publisher = BusPublisher(broker, connection, kafka)
-        pool = ChildPool(setup, attempt_timeout=settings.attempt_timeout)
+        pool = ChildPool(setup, size=settings.slots, attempt_timeout=settings.attempt_timeout)
         policy = _retry_policy(settings)
-        async with (
-            open_database(settings, schema=SCHEMA, service=SERVICE) as database,
-            pool.warm(settings.slots),
-        ):
+        async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
             outbox = Outbox(database, publisher, OutboxMetrics(registry))
             queue = Queue(
                 database,
                 outbox,
                 policy=policy,
-                times=QueueTimes(lease=settings.lease, beat=settings.beat),
+                times=QueueTimes(lease=settings.lease, grace=settings.grace),
                 worker=f"{socket.gethostname()}/{os.getpid()}",
                 clock=utc_now,
                 metrics=metrics,
@@ -98,8 +114,7 @@ def build_app(settings: Settings) -> Starlette:
             dispatcher = Dispatcher(
                 queue,
                 _Children(pool),
-                slots=settings.slots,
-                beat=settings.beat,
+                times=DispatcherTimes(beat=settings.beat, beat_limit=settings.lease / 3),
                 policy=policy,
                 metrics=metrics,
                 heartbeat=heartbeats["beat"],
@@ -118,20 +133,24 @@ def build_app(settings: Settings) -> Starlette:
             )
             checks.update(
                 readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
+                | {"children": pool.require_children}
             )
-            async with running(
-                {
-                    "outbox": outbox.run_publisher(),
-                    "sweeper": outbox.run_sweeper(),
-                    "finisher": dispatcher.run_finisher(),
-                    "beat": dispatcher.run_beat(),
-                    "listener": listen(
-                        settings,
-                        channel=QUEUED_CHANNEL,
-                        service=SERVICE,
-                        wake=lambda _: dispatcher.wake(),
-                    ),
-                }
+            async with (
+                pool.warm(dispatcher.wake),
+                running(
+                    {
+                        "outbox": outbox.run_publisher(),
+                        "sweeper": outbox.run_sweeper(),
+                        "finisher": dispatcher.run_finisher(),
+                        "beat": dispatcher.run_beat(),
+                        "listener": listen(
+                            settings,
+                            channel=QUEUED_CHANNEL,
+                            service=SERVICE,
+                            wake=lambda _: dispatcher.wake(),
+                        ),
+                    }
+                ),
             ):
                 async with running({"reader": read_when_connected(connection, reader)}):
                     yield

@@ -22,6 +22,7 @@ from shared.events import (
 from shared.job_id import JobId
 
 CRASHED: Final = "CRASHED"
+GENERATION_FAILED: Final = "REPORT_GENERATION_FAILED"
 REQUEST_REJECTED: Final = "REQUEST_REJECTED"
 
 
@@ -49,6 +50,15 @@ class Lost:
 
 Outcome = Generated | Failure | Lost
 
+UNREADABLE: Final = Failure(
+    code=REQUEST_REJECTED, message="The request could not be read.", transient=False
+)
+INTERNAL_ERROR: Final = Failure(
+    code=GENERATION_FAILED,
+    message="The report could not be generated because of an internal error.",
+    transient=True,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
@@ -66,7 +76,10 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A claimed execution: its lease is the row with `token`."""
+    """A claimed execution: its lease is the row with `token`.
+
+    `request` is None where this version can't read what an earlier one stored.
+    """
 
     job_id: JobId
     run: int
@@ -76,7 +89,7 @@ class Attempt:
     created_at: datetime
     report_type: str
     format: str
-    request: RequestedReport
+    request: RequestedReport | None
     traceparent: str | None
     started_at: datetime
     failures: int
@@ -96,6 +109,11 @@ class Ending:
     def retry_at(self) -> datetime | None:
         """When the run is attempted again; None when it has ended."""
         return self.event.retry_at if isinstance(self.event, JobAttemptEnded) else None
+
+    @property
+    def is_due_at_once(self) -> bool:
+        """Whether the run can be attempted again without a wait."""
+        return self.retry_at is not None and self.retry_at <= self.ended_at
 
     @property
     def ended_at(self) -> datetime:
@@ -133,6 +151,8 @@ def ending(attempt: Attempt, outcome: Outcome, took: timedelta, policy: RetryPol
 
 
 def _completed(attempt: Attempt, report: Generated, took: timedelta) -> Ending:
+    if attempt.request is None:
+        raise ValueError(f"{attempt.job_id}: nobody makes a report of an unreadable request")
     event = JobCompleted(
         **_identity(attempt),
         started_at=attempt.started_at,

@@ -1,21 +1,39 @@
 """Requests from the log: judge each against the catalogue, then hand the batch to the queue."""
 
+from dataclasses import replace
 from typing import Final
 
+import structlog
 from pydantic import ValidationError
 
-from report_worker.domain import NewRun
-from report_worker.service import Dispatcher, Queue
-from report_worker.service.queue import Rejection
+from report_worker.domain import UNREADABLE, NewRun
+from report_worker.service import Dispatcher, Intake, Queue, Rejection
 from shared import job_id
 from shared.bus import Batch, InvalidRecord
+from shared.bus.dead_letter import CONSUMER, REASON
 from shared.catalogue import Catalogue
-from shared.events import UNKNOWN, ReceivedEvent, ReportRequested, type_name
+from shared.events import (
+    UNKNOWN,
+    OutgoingMessage,
+    ReceivedEvent,
+    ReportRequested,
+    encode,
+    type_name,
+)
 from shared.job_id import JobId, JobIds
 from shared.report_request import ReportRequest
+from shared.telemetry.trace import trace_id
+from shared.topics import Topic
 
-_UNREADABLE: Final = "The request could not be read."
+LARGEST_REQUEST: Final = 256 * 1024
+"""Characters of a stored request. The gateway admits much less, and each event that tells of the
+end of a run carries the request, so it has to fit into a message with room to spare."""
+
+_LONGEST_NAME: Final = 256
+_TOO_LARGE: Final = "The request is too large."
 _REQUESTED: Final = type_name(ReportRequested)
+_SERVICE: Final = "report-worker"
+_log = structlog.get_logger()
 
 
 class RequestsHandler:
@@ -31,24 +49,30 @@ class RequestsHandler:
 
     async def handle(self, batch: Batch) -> None:
         """Store the batch's runs and start what fits; raises where the database is away."""
-        runs: list[NewRun] = []
-        rejections = [r for r in map(self._rejection, batch.invalid) if r]
-        for received in batch.events:
-            run = _new_run(received)
-            if run is None:
-                continue
-            reason = _refusal(run, self._catalogue)
-            if reason is None:
-                runs.append(run)
-            else:
-                rejections.append(Rejection(run, reason))
+        intake = self._judge(batch)
         with self._dispatcher.reservation() as free:
-            attempts = await self._queue.take_in(
-                runs, rejections, batch.progress, free_slots=free
-            )
+            attempts = await self._queue.take_in(intake, free_slots=free)
             self._dispatcher.start(attempts)
 
-    def _rejection(self, record: InvalidRecord) -> Rejection | None:
+    def _judge(self, batch: Batch) -> Intake:
+        intake = Intake(progress=batch.progress)
+        intake.rejections.extend(r for r in map(self._unreadable, batch.invalid) if r)
+        for received in batch.events:
+            event = received.event
+            if not isinstance(event, ReportRequested):
+                continue
+            if not self._job_ids.is_certified(event.job_id, event.tenant):
+                intake.letters.append(_uncertified(event))
+                continue
+            run = _new_run(event, received)
+            rejection = _size_rejection(run) or _rejection(run, self._catalogue)
+            if rejection is None:
+                intake.runs.append(run)
+            else:
+                intake.rejections.append(rejection)
+        return intake
+
+    def _unreadable(self, record: InvalidRecord) -> Rejection | None:
         """End a job whose request is unreadable, if only its id can be read and is ours.
 
         Without this a client that got its 202 would see PENDING for ever.
@@ -66,15 +90,12 @@ class RequestsHandler:
             report_type=UNKNOWN,
             format=UNKNOWN,
             request=None,
-            traceparent=record.headers.get("traceparent"),
+            traceparent=_traceparent(record.headers.get("traceparent")),
         )
-        return Rejection(run, _UNREADABLE)
+        return Rejection(run, UNREADABLE.message)
 
 
-def _new_run(received: ReceivedEvent) -> NewRun | None:
-    event = received.event
-    if not isinstance(event, ReportRequested):
-        return None
+def _new_run(event: ReportRequested, received: ReceivedEvent) -> NewRun:
     return NewRun(
         job_id=JobId(event.job_id),
         run=event.run,
@@ -83,19 +104,44 @@ def _new_run(received: ReceivedEvent) -> NewRun | None:
         report_type=event.report_type,
         format=event.format,
         request=event.request,
-        traceparent=received.traceparent,
+        traceparent=_traceparent(received.traceparent),
     )
 
 
-def _refusal(run: NewRun, catalogue: Catalogue) -> str | None:
-    """Say why the run can't be executed here: gateway and worker may know different catalogues."""
+def _traceparent(header: str | None) -> str | None:
+    """Carry on a trace that is well formed; anything else would go into every later message."""
+    return header if trace_id(header) else None
+
+
+def _uncertified(event: ReportRequested) -> OutgoingMessage:
+    """Make the dead letter of a request whose job id the gateway never gave to its tenant.
+
+    Whoever wrote it isn't the gateway, so it is not executed, and no job of a tenant ends by it.
+    """
+    reason = f"{event.job_id} is no job id of tenant {event.tenant}"
+    _log.error("request dead-lettered", job_id=event.job_id, tenant=event.tenant, reason=reason)
+    message = encode(event, source=_SERVICE, time=event.created_at)
+    headers = message.headers | {REASON: reason, CONSUMER: _SERVICE}
+    return replace(message, topic=Topic.DEAD_LETTER, headers=headers)
+
+
+def _size_rejection(run: NewRun) -> Rejection | None:
+    names = (run.report_type, run.format)
+    request = run.request.model_dump_json(by_alias=True) if run.request else ""
+    if len(request) <= LARGEST_REQUEST and all(len(name) <= _LONGEST_NAME for name in names):
+        return None
+    return Rejection(replace(run, request=None, report_type=UNKNOWN, format=UNKNOWN), _TOO_LARGE)
+
+
+def _rejection(run: NewRun, catalogue: Catalogue) -> Rejection | None:
+    """Refuse what can't be executed here: gateway and worker may know different catalogues."""
     if run.request is None:
-        return _UNREADABLE
+        return Rejection(run, UNREADABLE.message)
     try:
         request = ReportRequest.model_validate(run.request.model_dump(by_alias=True))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        return Rejection(run, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}")
     for violation in catalogue.violations(request):
-        return f"{violation.field}: {violation.message}"
+        return Rejection(run, f"{violation.field}: {violation.message}")
     return None

@@ -1,9 +1,9 @@
 """Settings of the report-worker, from `REPORT_WORKER_*` and the shared groups."""
 
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, PostgresDsn, SecretStr, TypeAdapter
+from pydantic import Field, PostgresDsn, SecretStr, TypeAdapter, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.commands import ServiceSettings
@@ -36,6 +36,19 @@ class Settings(ServiceSettings):
     retry_longest: Seconds = 60.0
     drain: Seconds = 20.0
     """How long a stopping worker lets its jobs run on before it gives them back."""
+
+    @property
+    def grace(self) -> float:
+        """How long after an outage of the database nobody is reaped: a beat that hangs in an
+        attempt to connect, and the beats around it.
+        """  # noqa: D205 - one sentence, two lines
+        return 2 * self.beat + self.database_connect_timeout
+
+    @model_validator(mode="after")
+    def _beats_fit_into_a_lease(self) -> Self:
+        if self.lease < 3 * self.beat:
+            raise ValueError("lease must be at least three times beat")
+        return self
 
     @cached_property
     def source_urls(self) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """The worker's Postgres schema: queue and leases. Every time here is the database's."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
+from pydantic import ValidationError
 
 from report_worker.domain import Attempt, Ending, NewRun
 from shared import outbox
@@ -15,16 +17,23 @@ from shared.job_id import JobId
 
 QUEUED_CHANNEL: Final = "report_worker_queued"
 
+# Attempts are counted over the job's life, so a later run goes on where the earlier one ended.
 _INSERT: Final = """
-INSERT INTO runs (job_id, run, tenant, created_at, report_type, format, request, traceparent, state)
-SELECT n.*, $9 FROM unnest($1::text[], $2::int[], $3::text[], $4::timestamptz[], $5::text[],
-                           $6::text[], $7::text[], $8::text[]) AS n
+INSERT INTO runs (job_id, run, tenant, created_at, report_type, format, request, traceparent,
+                  state, attempt)
+SELECT n.*, $9, coalesce((SELECT max(earlier.attempt) FROM runs earlier
+                          WHERE earlier.job_id = n.job_id), 0)
+FROM unnest($1::text[], $2::int[], $3::text[], $4::timestamptz[], $5::text[],
+            $6::text[], $7::text[], $8::text[])
+     AS n(job_id, run, tenant, created_at, report_type, format, request, traceparent)
 ON CONFLICT (job_id, run) DO NOTHING
 RETURNING job_id, run
 """
 
 # Tenants take turns: a tenant's next job queues behind as many turns as the tenant already has
-# jobs running. The recursion finds the distinct tenants by index, however long the queue is.
+# jobs running. The recursion finds the distinct tenants by index, however long the queue is. Only
+# what is chosen is locked, row by row in the order of the turns, so that workers that claim at the
+# same moment get different jobs; the list is longer than the choice because of what they hold.
 _CLAIM: Final = """
 WITH RECURSIVE waiting(tenant) AS (
     (SELECT tenant FROM runs WHERE state = 'queued' ORDER BY tenant LIMIT 1)
@@ -34,7 +43,7 @@ WITH RECURSIVE waiting(tenant) AS (
     FROM waiting w WHERE w.tenant IS NOT NULL
 ), busy AS (
     SELECT tenant, count(*) AS running FROM runs WHERE state = 'running' GROUP BY tenant
-), candidates AS (
+), shortlist AS (
     SELECT due.job_id, due.run, due.run_at,
            coalesce(b.running, 0) + row_number() OVER (PARTITION BY w.tenant
                                                        ORDER BY due.run_at, due.job_id) AS turn
@@ -44,12 +53,20 @@ WITH RECURSIVE waiting(tenant) AS (
         SELECT r.job_id, r.run, r.run_at FROM runs r
         WHERE r.state = 'queued' AND r.tenant = w.tenant AND r.run_at <= now()
         ORDER BY r.run_at, r.job_id
-        LIMIT $1
-        FOR UPDATE SKIP LOCKED
+        LIMIT 8 * $1
     ) AS due
     WHERE w.tenant IS NOT NULL
+    ORDER BY turn, due.run_at, due.job_id
+    LIMIT 8 * $1
 ), chosen AS (
-    SELECT job_id, run FROM candidates ORDER BY turn, run_at, job_id LIMIT $1
+    SELECT locked.job_id, locked.run
+    FROM (SELECT * FROM shortlist ORDER BY turn, run_at, job_id) AS s
+    CROSS JOIN LATERAL (
+        SELECT r.job_id, r.run FROM runs r
+        WHERE r.job_id = s.job_id AND r.run = s.run AND r.state = 'queued' AND r.run_at <= now()
+        FOR UPDATE SKIP LOCKED
+    ) AS locked
+    LIMIT $1
 )
 UPDATE runs r
 SET state = 'running', attempt = r.attempt + 1, token = gen_random_uuid(), started_at = now(),
@@ -82,12 +99,19 @@ WITH finished AS (
 SELECT token FROM finished
 """
 
-# A lease that ran out but that nobody reaped is revived: its job never stopped running.
+# A lease that ran out but that nobody reaped is revived: its job never stopped running. A row that
+# is locked is being finished or reaped: renewing never waits for that, and the next beat knows.
 _RENEW: Final = """
-UPDATE runs SET lease_until = now() + make_interval(secs => $4)
-FROM unnest($1::text[], $2::int[], $3::uuid[]) AS held(job_id, run, token)
-WHERE runs.job_id = held.job_id AND runs.run = held.run AND runs.token = held.token
-RETURNING runs.token
+WITH held AS (
+    SELECT * FROM unnest($1::text[], $2::int[], $3::uuid[]) AS h(job_id, run, token)
+), free AS (
+    SELECT r.job_id, r.run FROM runs r JOIN held USING (job_id, run, token)
+    FOR UPDATE OF r SKIP LOCKED
+), renewed AS (
+    UPDATE runs r SET lease_until = now() + make_interval(secs => $4)
+    FROM free f WHERE r.job_id = f.job_id AND r.run = f.run
+)
+SELECT token FROM runs JOIN held USING (job_id, run, token)
 """
 
 # After a restart of the database every worker first gets the chance to renew what it runs.
@@ -100,13 +124,27 @@ LIMIT $2
 FOR UPDATE SKIP LOCKED
 """
 
-_COUNTS: Final = "SELECT state, count(*) AS runs FROM runs WHERE state <> 'ended' GROUP BY state"
+# Two counts, because each can use its own partial index however many runs have ended.
+_COUNTS: Final = """
+SELECT (SELECT count(*) FROM runs WHERE state = 'queued') AS queued,
+       (SELECT count(*) FROM runs WHERE state = 'running') AS running
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many runs wait and execute, over all workers."""
+
+    queued: int
+    running: int
 
 
 async def insert(conn: Connection, runs: Sequence[NewRun], *, state: str) -> set[tuple[str, int]]:
     """Store runs that aren't known yet; return the (job id, run) of those that were new."""
     if not runs:
         return set()
+    # In one order everywhere, so that two workers that store the same runs don't deadlock.
+    runs = sorted(runs, key=lambda run: (run.job_id, run.run))
     rows = await conn.fetch(
         _INSERT,
         [r.job_id for r in runs],
@@ -173,9 +211,10 @@ async def notify_queued(conn: Connection) -> None:
     await conn.execute(f"NOTIFY {QUEUED_CHANNEL}")
 
 
-async def counts(conn: Connection) -> dict[str, int]:
+async def counts(conn: Connection) -> Counts:
     """Return how many runs are queued and running."""
-    return {row["state"]: row["runs"] for row in await conn.fetch(_COUNTS)}
+    row = await conn.fetchrow(_COUNTS)
+    return Counts(**row) if row else Counts(0, 0)
 
 
 def _attempt(row: Record) -> Attempt:
@@ -188,9 +227,16 @@ def _attempt(row: Record) -> Attempt:
         created_at=row["created_at"],
         report_type=row["report_type"],
         format=row["format"],
-        request=RequestedReport.model_validate_json(row["request"]),
+        request=_request(row["request"]),
         traceparent=row["traceparent"],
         started_at=row["started_at"],
         failures=row["failures"],
         losses=row["losses"],
     )
+
+
+def _request(stored: str) -> RequestedReport | None:
+    try:
+        return RequestedReport.model_validate_json(stored)
+    except ValidationError:
+        return None

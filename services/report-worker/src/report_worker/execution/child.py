@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from report_worker.domain import INTERNAL_ERROR
 from report_worker.execution.protocol import Assignment, Done, Failed, Ready, Setup, receive, send
 from report_worker.reports import ReportError, ReportSpec, generate, open_store
 from shared.catalogue import Catalogue
@@ -20,11 +21,7 @@ from shared.events import Artifact
 from shared.telemetry.logs import configure_logging
 
 _PR_SET_PDEATHSIG: Final = 1
-_INTERNAL_ERROR: Final = Failed(
-    code="REPORT_GENERATION_FAILED",
-    message="The report could not be generated because of an internal error.",
-    transient=True,
-)
+_PARENT_GONE: Final = (asyncio.IncompleteReadError, ConnectionError)
 _log = structlog.get_logger()
 
 
@@ -43,13 +40,18 @@ def _die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent decides when a job ends; a Ctrl-C at the terminal is meant for the parent.
+    # The parent decides when a job ends. A Ctrl-C at the terminal, or the SIGTERM that a service
+    # manager sends to all processes of a service, is the parent's to answer, with a drain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 async def _serve(connection: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=connection)
-    setup = Setup.model_validate_json(await receive(reader))
+    try:
+        setup = Setup.model_validate_json(await receive(reader))
+    except _PARENT_GONE:
+        return
     configure_logging(service="report-worker-child", level=setup.log_level)
     executor = _Executor(setup)
     await send(writer, Ready())
@@ -57,7 +59,7 @@ async def _serve(connection: socket.socket) -> None:
     while True:
         try:
             body = await following
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except _PARENT_GONE:
             return
         job = asyncio.create_task(executor.execute(Assignment.model_validate_json(body)))
         # The parent sends nothing while a job runs: if this read ends first, the parent is gone.
@@ -84,7 +86,11 @@ class _Executor:
             return Failed(code=error.code, message=error.message, transient=error.transient)
         except Exception:  # noqa: BLE001 - a defect ends this job, not the child
             _log.exception("attempt failed unexpectedly")
-            return _INTERNAL_ERROR
+            return Failed(
+                code=INTERNAL_ERROR.code,
+                message=INTERNAL_ERROR.message,
+                transient=INTERNAL_ERROR.transient,
+            )
         finally:
             structlog.contextvars.clear_contextvars()
 

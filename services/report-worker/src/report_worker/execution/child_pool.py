@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -25,81 +25,124 @@ from report_worker.execution.protocol import (
 from shared.backoff import Backoff
 
 _START_TIMEOUT: Final = 60.0
+_STARTS_AT_ONCE: Final = 2  # a start keeps a core busy for about a second
+_EXIT_TIMEOUT: Final = 5.0
 _GONE: Final = (asyncio.IncompleteReadError, OSError, ValueError)
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Child:
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def ask(self, assignment: Assignment) -> Ready | Done | Failed:
+    async def ask(self, assignment: Assignment) -> Outcome:
         await send(self.writer, assignment)
-        return ANSWERS.validate_json(await receive(self.reader))
+        return _outcome(ANSWERS.validate_json(await receive(self.reader)))
 
-    async def kill(self) -> None:
+    def kill(self) -> None:
+        """Kill, without waiting: a process that hangs in the kernel mustn't keep us."""
         self.writer.close()
         if self.process.returncode is None:
             self.process.kill()
-        await self.process.wait()
 
 
 class ChildPool:
-    """Executes assignments, each in a child of its own for as long as it runs."""
+    """Executes assignments, each in a child of its own for as long as it runs.
 
-    def __init__(self, setup: Setup, *, attempt_timeout: float) -> None:
+    There are `size` children. One that ends, for whatever reason, is replaced at once.
+    """
+
+    def __init__(self, setup: Setup, *, size: int, attempt_timeout: float) -> None:
         self._setup = setup
+        self._size = size
         self._attempt_timeout = attempt_timeout
-        self._idle: list[_Child] = []
+        self._alive: set[_Child] = set()
+        self._idle: asyncio.LifoQueue[_Child] = asyncio.LifoQueue()
+        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._backoff = Backoff(first=0.5, longest=15.0)
 
+    @property
+    def capacity(self) -> int:
+        """How many children are alive, idle or not."""
+        return len(self._alive)
+
+    async def require_children(self) -> None:
+        """Raise unless at least one child is alive."""
+        if not self._alive:
+            raise ChildProcessError("no child process is alive")
+
     @asynccontextmanager
-    async def warm(self, count: int) -> AsyncIterator[None]:
-        """Start `count` children in the background; kill all that are left at the end."""
-        warming = asyncio.create_task(self._warm(count))
+    async def warm(self, is_ready: Callable[[], None]) -> AsyncIterator[None]:
+        """Keep the children alive during the body, and kill them after it.
+
+        `is_ready` is called whenever one becomes ready.
+        """
+        keepers = [asyncio.create_task(self._keep(is_ready)) for _ in range(self._size)]
         try:
             yield
         finally:
-            warming.cancel()
-            await asyncio.gather(warming, return_exceptions=True)
-            await asyncio.gather(*(child.kill() for child in self._idle))
-            self._idle.clear()
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
 
     async def execute(self, assignment: Assignment) -> Outcome:
         """Run one assignment; cancelling this kills its child."""
-        child = self._idle.pop() if self._idle else await self._start_patiently()
+        child = await self._take()
+        is_reusable = False
         try:
             async with asyncio.timeout(self._attempt_timeout):
-                answer = await child.ask(assignment)
+                outcome = await child.ask(assignment)
+            is_reusable = True
         except TimeoutError:
-            await child.kill()
-            return Failure(
+            outcome = Failure(
                 code="TIMED_OUT",
                 message=f"The report took longer than {self._attempt_timeout:g} seconds.",
                 transient=False,
             )
-        except _GONE:
-            await child.kill()
-            _log.warning("child lost", job_id=assignment.job_id, exit_code=child.process.returncode)
-            return Lost()
-        except asyncio.CancelledError:
-            await child.kill()
-            raise
-        self._idle.append(child)
-        return _outcome(answer)
+        except _GONE as error:
+            _log.warning("child lost", job_id=assignment.job_id, error=type(error).__name__)
+            outcome = Lost()
+        finally:
+            if is_reusable:
+                self._idle.put_nowait(child)
+            else:
+                self._discard(child)
+        return outcome
 
-    async def _warm(self, count: int) -> None:
-        for _ in range(count):
-            self._idle.append(await self._start_patiently())
+    async def _take(self) -> _Child:
+        while True:
+            child = await self._idle.get()
+            # One that died while it was idle loses nobody's job.
+            if child in self._alive:
+                return child
+
+    def _discard(self, child: _Child) -> None:
+        self._alive.discard(child)
+        child.kill()
+
+    async def _keep(self, is_ready: Callable[[], None]) -> None:
+        """Keep one child alive for ever."""
+        while True:
+            child = await self._start_patiently()
+            self._alive.add(child)
+            self._idle.put_nowait(child)
+            is_ready()
+            try:
+                exit_code = await child.process.wait()
+                _log.warning("child ended", pid=child.process.pid, exit_code=exit_code)
+            finally:
+                self._discard(child)
+                await _ended(child)
 
     async def _start_patiently(self) -> _Child:
-        """Start a child, however often it takes: a slot without one is of no use."""
+        """Start a child, however often it takes."""
         retry = 0
         while True:
             try:
-                return await self._start()
+                async with self._starts:
+                    return await self._start()
             except (TimeoutError, *_GONE) as error:
                 retry += 1
                 _log.error("child did not start", error=type(error).__name__, retry=retry)
@@ -107,18 +150,12 @@ class ChildPool:
 
     async def _start(self) -> _Child:
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "report_worker.execution.child",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                env=_environment(),
-                start_new_session=True,
-            )
+        try:
+            with theirs:
+                process = await _spawn(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
         reader, writer = await asyncio.open_connection(sock=ours)
         child = _Child(process, reader, writer)
         try:
@@ -126,9 +163,34 @@ class ChildPool:
                 await send(writer, self._setup)
                 ANSWERS.validate_json(await receive(reader))
         except BaseException:
-            await child.kill()
+            child.kill()
+            await _ended(child)
             raise
         return child
+
+
+async def _spawn(descriptor: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "report_worker.execution.child",
+        str(descriptor),
+        pass_fds=(descriptor,),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,
+    )
+
+
+async def _ended(child: _Child) -> None:
+    """Wait for the end of a child that was killed, but not for ever."""
+    try:
+        async with asyncio.timeout(_EXIT_TIMEOUT):
+            await child.process.wait()
+    except TimeoutError:
+        _log.error("child can't be killed", pid=child.process.pid)
 
 
 def _environment() -> dict[str, str]:
@@ -147,4 +209,4 @@ def _outcome(answer: Ready | Done | Failed) -> Outcome:
         case Failed():
             return Failure(answer.code, answer.message, answer.transient)
         case Ready():
-            return Lost()
+            raise ValueError("a child said that it is ready in the middle of a job")

@@ -3,7 +3,7 @@
 import asyncio
 import struct
 from datetime import datetime
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -13,7 +13,6 @@ from shared.report_request import ReportRequest
 
 _LENGTH: Final = struct.Struct(">I")
 _LONGEST_FRAME: Final = 64 * 1024 * 1024
-M = TypeVar("M")
 
 
 class _Message(BaseModel):

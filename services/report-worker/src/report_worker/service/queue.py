@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
-
-import structlog
 
 from report_worker import domain, store
 from report_worker.domain import Attempt, Ending, NewRun, RetryPolicy
 from report_worker.metrics import WorkerMetrics
-from report_worker.service.reporting import report_ending
+from report_worker.service.reporting import report_ending, report_rejection
 from shared import outbox
 from shared.clock import Clock
 from shared.database import positions
@@ -21,15 +19,16 @@ from shared.events import JobEvent, OutgoingMessage, encode
 from shared.outbox import Outbox
 
 _SOURCE: Final = "report-worker"
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class QueueTimes:
-    """All in seconds: the time a lease holds, and how often it is renewed."""
+    """All in seconds."""
 
     lease: float
-    beat: float
+    """How long a lease holds."""
+    grace: float
+    """How long nobody is reaped after an outage of the database, so that all can renew first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,16 @@ class Rejection:
 
     run: NewRun
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What a batch of the log brings: runs to execute, runs to refuse, and dead letters."""
+
+    progress: Progress
+    runs: list[NewRun] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    letters: list[OutgoingMessage] = field(default_factory=list)
 
 
 class Queue:
@@ -61,28 +70,24 @@ class Queue:
         self._worker = worker
         self._clock = clock
         self._metrics = metrics
-        self._reaps_after = 0.0
+        # What this process missed before it started may have been an outage.
+        self.put_off_reaping()
 
-    async def take_in(
-        self,
-        runs: Sequence[NewRun],
-        rejections: Sequence[Rejection],
-        progress: Progress,
-        *,
-        free_slots: int,
-    ) -> list[Attempt]:
+    async def take_in(self, intake: Intake, *, free_slots: int) -> list[Attempt]:
         """Store what is new, and begin at once what there are slots for."""
         async with self._database.transaction() as conn:
-            rejected = await self._reject(conn, rejections)
-            added = await store.insert(conn, runs, state="queued")
+            refused = await self._reject(conn, intake.rejections)
+            added = await store.insert(conn, intake.runs, state="queued")
             attempts, begun = await self._claim(conn, free_slots)
-            if len(added) > len(attempts):
+            if added - {(attempt.job_id, attempt.run) for attempt in attempts}:
                 await store.notify_queued(conn)
-            messages = [*rejected, *begun]
+            messages = [*intake.letters, *(message for _, message in refused), *begun]
             await outbox.add(conn, messages)
-            await positions.save(conn, progress)
+            await positions.save(conn, intake.progress)
         self._outbox.publish(messages)
         self._metrics.taken_in.inc(len(added))
+        for rejection, _ in refused:
+            report_rejection(rejection.run, rejection.reason, self._metrics)
         return attempts
 
     async def claim(self, *, free_slots: int) -> list[Attempt]:
@@ -98,6 +103,8 @@ class Queue:
         async with self._database.transaction() as conn:
             counted = await self._finish(conn, endings)
             attempts, begun = await self._claim(conn, free_slots)
+            if _due_at_once(counted) - {(attempt.job_id, attempt.run) for attempt in attempts}:
+                await store.notify_queued(conn)
             await outbox.add(conn, begun)
         self._outbox.publish([*(message for _, message in counted), *begun])
         self._report(endings, counted)
@@ -114,50 +121,44 @@ class Queue:
     async def reap(self) -> None:
         """End the attempts of workers that fell silent.
 
-        Not in the two beats after this worker itself couldn't reach the database: then the
-        others couldn't either, and they get the chance to renew first.
+        Not while an outage may have kept them from renewing: within the grace after the database
+        or this process started, or after this process couldn't reach the database.
         """
         if time.monotonic() < self._reaps_after:
             return
         async with self._database.transaction() as conn:
-            expired = await store.expired(conn, grace=2 * self._times.beat)
+            expired = await store.expired(conn, grace=self._times.grace)
             endings = [
                 domain.lost(attempt, seen_at - attempt.started_at, self._policy)
                 for attempt, seen_at in expired
             ]
             counted = await self._finish(conn, endings)
-            if endings:
+            if counted:
                 await store.notify_queued(conn)
         self._outbox.publish([message for _, message in counted])
         self._report(endings, counted)
 
     def put_off_reaping(self) -> None:
         """Say that the database could not be reached."""
-        self._reaps_after = time.monotonic() + 2 * self._times.beat
+        self._reaps_after = time.monotonic() + self._times.grace
 
     async def count(self) -> None:
         """Bring the gauges of queued and running runs up to date."""
         async with self._database.connection() as conn:
             counts = await store.counts(conn)
-        self._metrics.queued.set(counts.get("queued", 0))
-        self._metrics.running.set(counts.get("running", 0))
+        self._metrics.queued.set(counts.queued)
+        self._metrics.running.set(counts.running)
 
     async def _reject(
         self, conn: Connection, rejections: Sequence[Rejection]
-    ) -> list[OutgoingMessage]:
+    ) -> list[tuple[Rejection, OutgoingMessage]]:
         added = await store.insert(conn, [r.run for r in rejections], state="ended")
-        messages = []
-        for rejection in rejections:
-            run = rejection.run
-            if (run.job_id, run.run) in added:
-                now = self._clock()
-                event = domain.rejected(run, rejection.reason, now)
-                messages.append(
-                    encode(event, source=_SOURCE, time=now, traceparent=run.traceparent)
-                )
-                self._metrics.attempts.labels("REQUEST_REJECTED").inc()
-                _log.warning("request rejected", job_id=run.job_id, reason=rejection.reason)
-        return messages
+        now = self._clock()
+        return [
+            (r, _message(r.run, domain.rejected(r.run, r.reason, now), now))
+            for r in rejections
+            if (r.run.job_id, r.run.run) in added
+        ]
 
     async def _claim(
         self, conn: Connection, free_slots: int
@@ -186,5 +187,13 @@ class Queue:
             report_ending(ending, self._metrics, counted=ending.attempt.token in tokens)
 
 
-def _message(attempt: Attempt, event: JobEvent, time_: datetime) -> OutgoingMessage:
-    return encode(event, source=_SOURCE, time=time_, traceparent=attempt.traceparent)
+def _due_at_once(counted: Sequence[tuple[Ending, OutgoingMessage]]) -> set[tuple[str, int]]:
+    return {
+        (ending.attempt.job_id, ending.attempt.run)
+        for ending, _ in counted
+        if ending.is_due_at_once
+    }
+
+
+def _message(of: Attempt | NewRun, event: JobEvent, time_: datetime) -> OutgoingMessage:
+    return encode(event, source=_SOURCE, time=time_, traceparent=of.traceparent)

@@ -1,10 +1,10 @@
-"""One wide log line and one count for every attempt that ended."""
+"""One wide log line and one count for every attempt that ended and every run that was refused."""
 
 from collections.abc import Callable
 
 import structlog
 
-from report_worker.domain import Ending
+from report_worker.domain import REQUEST_REJECTED, Ending, NewRun
 from report_worker.metrics import WorkerMetrics
 from shared.events import JobAttemptEnded, JobCompleted, JobFailed
 from shared.telemetry.trace import trace_id
@@ -33,6 +33,20 @@ def report_ending(ending: Ending, metrics: WorkerMetrics, *, counted: bool) -> N
         error_code=None if isinstance(event, JobCompleted) else event.error_code,
         retry_at=event.retry_at if isinstance(event, JobAttemptEnded) else None,
         trace_id=trace_id(attempt.traceparent),
+    )
+
+
+def report_rejection(run: NewRun, reason: str, metrics: WorkerMetrics) -> None:
+    """Report a run that was refused before any attempt."""
+    metrics.attempts.labels(REQUEST_REJECTED).inc()
+    _log.warning(
+        "request rejected",
+        job_id=run.job_id,
+        run=run.run,
+        tenant=run.tenant,
+        report_type=run.report_type,
+        reason=reason,
+        trace_id=trace_id(run.traceparent),
     )
 
 
