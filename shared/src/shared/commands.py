@@ -1,15 +1,18 @@
-"""The commands that every service has: `serve` and `migrate`."""
+"""The commands that every service has, `serve` and `migrate`, and room for its own."""
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from shared.catalogue import CatalogueError
 from shared.database.migrations import migrate
+from shared.database.pool import TRANSIENT_ERRORS
 from shared.service import serve
 from shared.settings import DatabaseSettings, LogSettings, ServerSettings
 from shared.telemetry.logs import configure_logging
@@ -22,6 +25,14 @@ class ServiceSettings(DatabaseSettings, ServerSettings):
 S = TypeVar("S", bound=ServiceSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class OwnCommand(Generic[S]):
+    """A command that one service alone has; `run` returns the exit status of the process."""
+
+    help: str
+    run: Callable[[S], int]
+
+
 def run_service(
     service: str,
     *,
@@ -29,15 +40,20 @@ def run_service(
     build_app: Callable[[S], ASGIApp],
     schema: str,
     migrations: Path,
+    own_commands: Mapping[str, OwnCommand[S]] | None = None,
 ) -> None:
     """Run the command that the process's arguments name.
 
-    Settings that are missing or wrong end the process with one line for each, and status 2.
+    Settings or catalogue files that are missing or wrong end the process with one line for each,
+    and status 2; a database that a migration can't reach with one line and status 1.
     """
+    own_commands = own_commands or {}
     parser = argparse.ArgumentParser(prog=service)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run the service until SIGTERM")
     commands.add_parser("migrate", help="bring the service's Postgres schema up to date")
+    for name, own_command in own_commands.items():
+        commands.add_parser(name, help=own_command.help)
     command = parser.parse_args().command
     try:
         configure_logging(service=service, level=LogSettings().log_level)
@@ -45,13 +61,19 @@ def run_service(
         if command == "migrate":
             migrate(str(own.database_url), schema=schema, directory=migrations)
             return
+        if command in own_commands:
+            sys.exit(own_commands[command].run(own))
         app = build_app(own)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             name = ".".join(map(str, problem["loc"])) or error.title
             sys.stderr.write(f"{service}: setting {name}: {problem['msg']}\n")
         sys.exit(2)
-    except ValueError as error:
-        sys.stderr.write(f"{service}: {error}\n")
+    except (ValueError, CatalogueError) as error:
+        sys.stderr.writelines(f"{service}: {line}\n" for line in str(error).splitlines())
         sys.exit(2)
+    except TRANSIENT_ERRORS as error:
+        # The class alone: the text may name hosts or users.
+        sys.stderr.write(f"{service}: the database can't be reached: {type(error).__name__}\n")
+        sys.exit(1)
     serve(app, own)

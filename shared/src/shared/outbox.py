@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from shared.backoff import Backoff
@@ -48,6 +49,9 @@ FOR UPDATE SKIP LOCKED
 """
 
 _BATCH: Final = 500
+_PASSING: Final = (*TRANSIENT_ERRORS, asyncpg.PostgresError, BusUnavailableError)
+"""What the loops outlive; a schema that isn't migrated yet is among it."""
+
 _log = structlog.get_logger()
 
 
@@ -100,6 +104,7 @@ class Outbox:
         self._times = times or OutboxTimes()
         self._fresh: list[OutgoingMessage] = []
         self._wake = asyncio.Event()
+        self._publishing = asyncio.Lock()
 
     def publish(self, messages: Sequence[OutgoingMessage]) -> None:
         """Queue messages whose rows are committed; never waits."""
@@ -114,7 +119,10 @@ class Outbox:
             await self._publish_fresh()
 
     async def drain(self) -> None:
-        """Publish what is still queued; what fails stays in the table for a sweeper."""
+        """Publish what is queued and wait for what is on its way.
+
+        What fails stays in the table for a sweeper. Bounded by the time limits of bus and database.
+        """
         await self._publish_fresh()
 
     async def run_sweeper(self) -> None:
@@ -127,20 +135,23 @@ class Outbox:
                 while await self._sweep() == _BATCH:
                     pass
                 failures = 0
-            except (*TRANSIENT_ERRORS, BusUnavailableError) as error:
+            except _PASSING as error:
                 failures += 1
                 _log.warning("outbox sweep failed", error=type(error).__name__, failures=failures)
 
     async def _publish_fresh(self) -> None:
-        messages, self._fresh = self._fresh, []
-        if not messages:
-            return
+        async with self._publishing:
+            messages, self._fresh = self._fresh, []
+            if messages:
+                await self._publish(messages)
+
+    async def _publish(self, messages: Sequence[OutgoingMessage]) -> None:
         try:
             acknowledged = await self._publisher.publish(messages)
             if acknowledged:
                 async with self._database.connection() as conn:
                     await conn.execute(_DELETE, [m.event_id for m in acknowledged])
-        except (*TRANSIENT_ERRORS, BusUnavailableError) as error:
+        except _PASSING as error:
             # Nothing is lost: the rows are in the table, and a second copy is the same event.
             _log.warning("outbox publish put off", error=type(error).__name__, count=len(messages))
             return

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -69,7 +70,12 @@ async def require_revision(database: Database, revision: str) -> None:
 
 
 def serve(app: ASGIApp, settings: ServerSettings) -> None:
-    """Serve `app` until SIGTERM or SIGINT; its lifespan is the life of the service."""
+    """Serve `app` until SIGTERM or SIGINT; its lifespan is the life of the service.
+
+    After a clean end the process exits with status 0.
+    """
+    # uvicorn raises the signal again once all is closed, which would by default kill the process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         app,
         host=settings.host,

@@ -40,7 +40,7 @@ async def listen(
                 await _until_closed(connection)
             finally:
                 connection.terminate()
-        except TRANSIENT_ERRORS as error:
+        except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:
             retry += 1
             _log.warning("listening interrupted", channel=channel, error=type(error).__name__)
             await asyncio.sleep(backoff.delay(retry))
