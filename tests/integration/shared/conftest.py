@@ -1,8 +1,12 @@
 """A log of the test's own, a database that counts what was handled, and readers in between."""
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -23,6 +27,7 @@ from shared.settings import DatabaseSettings, KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
 from shared.telemetry.probes import Heartbeat
 from shared.topics import Topic
+from tests.support import unreadable_record
 from tests.support.job_histories import NOON, make_job_id
 from tests.support.servers import DatabaseUrls, Kafka, LocalKafka
 
@@ -123,6 +128,16 @@ class Log:
                 headers=list(headers),
             )
             return int(sent.offset)
+
+    async def write_unreadable(self, *, partition: int = 0) -> None:
+        """Write a record to the events topic that the client refuses to parse."""
+        script = Path(unreadable_record.__file__)
+        arguments = (self.settings.bootstrap_servers, self.settings.topic(Topic.EVENTS))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, script, *arguments, str(partition)),
+            env=os.environ | {"AIOKAFKA_NO_EXTENSIONS": "1"},
+        )
+        assert await process.wait() == 0
 
     async def read(self, topic: Topic) -> list[ConsumerRecord]:
         """Return all records of a topic, as it is now."""

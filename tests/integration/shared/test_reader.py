@@ -225,6 +225,31 @@ class TestWhatCannotBeRead:
             assert (letter.key or b"", letter.value or b"") == (key or b"", value or b"")
         assert set((await effects.counts()).values()) == {1}
 
+    async def test_header_name_that_is_no_text_costs_that_record_alone(
+        self, log: Log, effects: Effects, start_reader: StartReader
+    ) -> None:
+        await log.write(*range(30), partition=0)
+        await log.write_unreadable(partition=0)
+        await log.write_unreadable(partition=0)
+        await log.write(*range(30, 60), partition=0)
+        await log.write(*range(60, 90), partition=1)
+        await log.write_unreadable(partition=1)
+
+        async with start_reader(effects) as reading:
+            await effects.wait_for(*range(90))
+            await log.write(90, partition=1)
+            await effects.wait_for(90)
+            assert reading.reader.is_reading
+
+        letters = await log.read(Topic.DEAD_LETTER)
+        told = [{name: text.decode() for name, text in letter.headers} for letter in letters]
+        assert {(letter["dl_partition"], letter["dl_offset"]) for letter in told} == {
+            ("0", "30"),
+            ("0", "31"),
+            ("1", "30"),
+        }
+        assert {letter["dl_left_out"] for letter in told} == {"true"}
+
     async def test_header_value_that_is_no_text_is_no_reason_to_refuse_the_record(
         self, log: Log, effects: Effects, start_reader: StartReader
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.applications import Starlette
 
 from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
+from shared.bus.stored_log import open_log
 from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.pool import open_database
@@ -18,7 +19,7 @@ from shared.telemetry.probes import Check, Heartbeat, probe_routes
 from shared.topics import Topic
 from status_projector.handlers import EventsHandler
 from status_projector.metrics import ProjectorMetrics
-from status_projector.service import Projector
+from status_projector.service import Projector, Verdict, verify
 from status_projector.settings import Settings
 
 SERVICE: Final = "status-projector"
@@ -62,3 +63,13 @@ def build_app(settings: Settings) -> Starlette:
 
     routes = probe_routes(heartbeats={"reader": heartbeat}, checks=checks, registry=registry)
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def check_read_model(settings: Settings) -> Verdict:
+    """Compare the read model with the log; the service may be running or not."""
+    kafka = KafkaSettings()
+    async with (
+        open_database(settings, schema=SCHEMA, service=f"{SERVICE}-verify") as database,
+        open_log(kafka, TOPICS) as log,
+    ):
+        return await verify(database, log, wait=settings.verify_wait)

@@ -16,3 +16,5 @@ class Settings(ServiceSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8082
     max_batch: Annotated[int, Field(ge=1, le=10_000)] = 1000
     """Events folded in one transaction at most."""
+    verify_wait: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds that `verify` gives the projector to reach the end of the log."""

@@ -117,6 +117,9 @@ class LogReader:
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
             # A fetch that leaves a partition out would otherwise stall it for half a second.
             fetch_max_wait_ms=100,
+            # How long the group waits for a member that was killed: what brokers allow at least.
+            session_timeout_ms=6000,
+            heartbeat_interval_ms=2000,
         )
 
     @property
