@@ -52,9 +52,9 @@ class Shell:
         program = _STAND_IN.format(name=module.upper(), migrate_status=migrate_status)
         (self.stand_ins / f"{module}.py").write_text(program)
 
-    async def begin(self, command: str, **variables: str) -> Process:
+    async def begin(self, *command: str, **variables: str) -> Process:
         directory = ("--directory", str(self.directory.root))
-        return await self.begin_python("-m", "local_stack", *directory, command, **variables)
+        return await self.begin_python("-m", "local_stack", *directory, *command, **variables)
 
     async def begin_python(self, *arguments: str, **variables: str) -> Process:
         keep_out = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
@@ -71,8 +71,8 @@ class Shell:
             },
         )
 
-    async def run(self, command: str, **variables: str) -> tuple[int | None, str]:
-        process = await self.begin(command, **variables)
+    async def run(self, *command: str, **variables: str) -> tuple[int | None, str]:
+        process = await self.begin(*command, **variables)
         output, _ = await asyncio.wait_for(process.communicate(), _SECONDS)
         return process.returncode, output.decode()
 
@@ -247,3 +247,36 @@ async def test_stack_that_nobody_could_reach_is_named(shell: Shell) -> None:
 
 async def test_down_without_a_stack_is_no_error(shell: Shell) -> None:
     assert await shell.run("down") == (0, "nothing runs\n")
+
+
+async def test_orders_are_loaded_into_the_database_that_was_named(
+    shell: Shell, database: DatabaseUrls
+) -> None:
+    orders = shell.stand_ins / "orders.csv"
+    orders.write_text("order_id,customer_id,created_at,amount\nA1,C1,2025-01-31T10:00:00Z,12.50\n")
+
+    status, output = await shell.run("load", str(orders), DATABASE_URL=database.admin)
+
+    assert (status, output) == (0, "1 orders loaded: 1 new, 0 replaced\n")
+
+
+async def test_bad_file_of_orders_is_refused_in_one_line(
+    shell: Shell, database: DatabaseUrls
+) -> None:
+    orders = shell.stand_ins / "orders.csv"
+    orders.write_text("order_id,customer_id,created_at,amount\nA1,C1,2025-01-31,dear\n")
+
+    status, output = await shell.run("load", str(orders), DATABASE_URL=database.admin)
+
+    assert status == 1
+    assert len(output.splitlines()) == 1
+    assert "line 2" in output
+
+
+async def test_orders_need_a_stack(shell: Shell) -> None:
+    status, output = await shell.run("load", "orders.csv")
+
+    assert (status, output) == (
+        1,
+        "local-stack: no stack runs to load orders into: start it with `make up`\n",
+    )

@@ -1,7 +1,8 @@
-"""The commands behind the make targets: up, down, status, demo, clean."""
+"""The commands behind the make targets: up, down, status, demo, load, clean."""
 
 import argparse
 import asyncio
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from local_stack.errors import SetupError
 from local_stack.identity import is_alive
 from local_stack.launch import die_with_parent, down, running_stack, up
 from local_stack.paths import LOCAL, StackDirectory
-from local_stack.registry import load_processes
-from local_stack.source_data import generate
+from local_stack.registry import load_processes, read_environment
+from local_stack.servers import DATABASE_VARIABLE
+from local_stack.source_data import generate, load_orders
 
 _INTERRUPTED: Final = 130
 
@@ -42,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="stop it")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("demo", help="show one report per format, from POST to webhook")
+    load = commands.add_parser("load", help="load orders from a CSV file into the data source")
+    load.add_argument("file", type=Path)
     commands.add_parser("clean", help="stop it and delete its data, downloads and keys")
     return parser
 
@@ -57,6 +61,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return _status(directory)
         case "demo":
             return _demo(directory)
+        case "load":
+            return _load(directory, arguments.file)
         case _:
             return _clean(directory)
 
@@ -94,6 +100,21 @@ def _demo(directory: StackDirectory) -> int:
         _say(f"demo data  {data.orders:,} orders of {data.customers:,} customers")
         run_demo(directory, stack, _say)
     return 0
+
+
+def _load(directory: StackDirectory, file: Path) -> int:
+    loaded = asyncio.run(load_orders(file, _data_source(directory)))
+    _say(f"{loaded.rows:,} orders loaded: {loaded.added:,} new, {loaded.replaced:,} replaced")
+    return 0
+
+
+def _data_source(directory: StackDirectory) -> str:
+    """Return the administrator's URL of the running stack, else the one that the caller names."""
+    url = read_environment(directory.environment).get(DATABASE_VARIABLE)
+    url = url or os.environ.get(DATABASE_VARIABLE)
+    if not url:
+        raise SetupError("no stack runs to load orders into: start it with `make up`")
+    return url
 
 
 def _clean(directory: StackDirectory) -> int:
