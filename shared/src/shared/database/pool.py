@@ -22,6 +22,7 @@ TRANSIENT_ERRORS: Final = (
     OSError,  # refused, reset, unreachable; includes TimeoutError
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # the connection went away under our hands
+    asyncpg.InternalClientError,  # the server said goodbye before the connection went away
     asyncpg.OperatorInterventionError,  # shutdown, crash recovery, a statement timeout
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.TransactionRollbackError,  # deadlock, serialization failure
