@@ -53,8 +53,12 @@ def compact(value: float) -> str:
     for size, unit in _UNITS:
         if abs(value) >= size:
             scaled = value / (1000.0 if unit == "k" else size)
-            return f"{scaled:,.3g}{unit}".replace("-", "\N{MINUS SIGN}")
-    return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
+            return _trimmed(f"{scaled:,.2f}") + unit
+    return _trimmed(f"{value:,.10f}")
+
+
+def _trimmed(number: str) -> str:
+    return number.rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}")
 
 
 def draw_chart(

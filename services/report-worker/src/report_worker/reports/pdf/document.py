@@ -17,6 +17,7 @@ from report_worker.reports.pdf.figures import (
 )
 from report_worker.reports.pdf.fonts import FAMILIES, Fonts
 from report_worker.reports.pdf.table import (
+    BOLD,
     CELL_PADDING,
     LINE_HEIGHT,
     MARGIN,
@@ -217,11 +218,12 @@ class Document:
         missing = sorted(fonts.missing(self._metrics.estimated))
         if missing:
             named = ", ".join(f"U+{ord(one):04X}" for one in missing[:_SHOWN_CHARACTERS])
-            more = "" if len(missing) <= _SHOWN_CHARACTERS else f" and {len(missing) - 3} more"
-            yield (
-                f'<span class="notice">No installed font has {named}{more}: a box stands in'
-                " their place.</span>"
+            more = (
+                ""
+                if len(missing) <= _SHOWN_CHARACTERS
+                else f" and {len(missing) - _SHOWN_CHARACTERS} more"
             )
+            yield f'<span class="notice">Shown as boxes, for want of a font: {named}{more}</span>'
 
     def _paginated(self) -> list[range]:
         sheet = self._grid.sheet
@@ -239,7 +241,12 @@ class Document:
 
     @property
     def _head_height(self) -> float:
-        return _TITLE_LINE + len(self._meta) * _META_LINE + 8
+        return len(self._title_lines) * _TITLE_LINE + len(self._meta) * _META_LINE + 8
+
+    @cached_property
+    def _title_lines(self) -> list[str]:
+        width = self._grid.sheet.inner_width / _TITLE_SIZE / BOLD
+        return self._metrics.wrap(self.title, width, max_lines=3)
 
     @cached_property
     def _headings(self) -> list[list[str]]:
@@ -249,11 +256,10 @@ class Document:
         ]
 
     def _first_head(self) -> str:
-        width = self._grid.sheet.inner_width / _TITLE_SIZE / 1.08
-        (title,) = self._metrics.wrap(self.title, width, max_lines=1)
+        title = "<br>".join(map(escape, self._title_lines))
         meta = "<br>".join(self._meta)
         return (
-            f'<div class="head" style="height:{self._head_height:.1f}pt"><h1>{escape(title)}</h1>'
+            f'<div class="head" style="height:{self._head_height:.1f}pt"><h1>{title}</h1>'
             f'<div class="meta">{meta}</div></div><div class="gap"></div>{self._chart()}'
         )
 

@@ -16,10 +16,12 @@ LINE_HEIGHT = 1.35
 ROW_PADDING = 0.55
 """Height of a line, and what a row adds to its lines, in em."""
 
+BOLD = 1.08
+"""How much wider bold text is, at most."""
+
 MAX_LINES = 6
 """Lines that a cell may have; longer text ends in an ellipsis."""
 
-_BOLD = 1.08
 _TEXT_AT_EASE = 28.0
 _TEXT_AT_LEAST = 9.0
 
@@ -75,7 +77,7 @@ def measure(
 
 
 def _demand(column: Column, widest: float, metrics: TextMetrics) -> Demand:
-    heading = max(metrics.width(word) for word in column.title.split(" ")) * _BOLD
+    heading = max(metrics.width(word) for word in column.title.split(" ")) * BOLD
     ease = max(widest, heading)
     if column.type is not ColumnType.TEXT:
         return Demand(ease, ease)
@@ -118,7 +120,7 @@ def _shared_out(demands: Sequence[Demand], available: float) -> tuple[float, ...
 
 def heading_lines(column: Column, width: float, metrics: TextMetrics) -> list[str]:
     """Break a column's title, which stands in bold."""
-    return metrics.wrap(column.title, width / _BOLD, max_lines=MAX_LINES)
+    return metrics.wrap(column.title, width / BOLD, max_lines=MAX_LINES)
 
 
 def cell_lines(column: Column, text: str, width: float, metrics: TextMetrics) -> list[str]:
