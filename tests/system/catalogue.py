@@ -1,0 +1,63 @@
+"""The report types of the system tests: the shipped ones, and some that behave in special ways."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from local_stack.paths import CATALOGUE
+
+SOURCE: Final = "orders"
+AWAY: Final = "away"
+"""A data source at an address where nobody listens."""
+
+BROKEN_QUERY: Final = "BROKEN_QUERY"
+SOURCE_AWAY: Final = "SOURCE_AWAY"
+BRIEF_REPORT: Final = "BRIEF_REPORT"
+KNOWN_TO_GATEWAY: Final = "KNOWN_TO_GATEWAY"
+"""Only in the gateway's catalogue, as in the middle of a deployment."""
+
+
+def _report_type(name: str, sql: str, source: str = SOURCE) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": name.replace("_", " ").capitalize(),
+        "source": source,
+        "sql": sql,
+        "columns": [{"name": "number", "title": "Number", "type": "integer"}],
+    }
+
+
+_SPECIAL: Final = (
+    _report_type(BROKEN_QUERY, "SELECT number FROM shop.table_that_is_not_there"),
+    _report_type(SOURCE_AWAY, "SELECT 1 AS number", source=AWAY),
+    # Long enough for a crash to meet it, short enough for hundreds of them.
+    _report_type(
+        BRIEF_REPORT, "SELECT number FROM generate_series(1, 3) AS number, pg_sleep(0.15)"
+    ),
+)
+_GATEWAY_ALONE: Final = (_report_type(KNOWN_TO_GATEWAY, "SELECT 1 AS number"),)
+
+
+def write_catalogues(folder: Path) -> Mapping[str, Path]:
+    """Write the catalogue of each service that reads one; return the folders by service."""
+    types = {"gateway": (*_SPECIAL, *_GATEWAY_ALONE), "report-worker": _SPECIAL}
+    folders = {service: folder / f"catalogue-{service}" for service in types}
+    for service, own_types in types.items():
+        shutil.copytree(CATALOGUE, folders[service])
+        for report_type in own_types:
+            path = folders[service] / f"{report_type['name'].lower()}.yaml"
+            path.write_text(yaml.safe_dump(report_type, sort_keys=False))
+    return folders
+
+
+def request(report_type: str, **fields: Any) -> dict[str, Any]:
+    """Return a valid request for a report type, as CSV unless `format` says otherwise."""
+    return {
+        "reportType": report_type,
+        "dateRange": {"fromDate": "2024-03-01", "toDate": "2024-05-31"},
+        "format": "CSV",
+        **fields,
+    }
