@@ -17,6 +17,7 @@ from local_stack.kafka import prepare_kafka, wait_for_broker
 from local_stack.paths import LOCAL, StackDirectory
 from local_stack.ports import LOOPBACK, Ports
 from local_stack.postgres import prepare_postgres, wait_for_database
+from local_stack.source_data import create_tables
 from local_stack.supervisor import Supervisor
 
 KAFKA_VARIABLE: Final = "KAFKA_BOOTSTRAP_SERVERS"
@@ -54,7 +55,7 @@ async def start_servers(
     supervisor: Supervisor,
     report: Callable[[str], None],
 ) -> Addresses:
-    """Start what the caller doesn't bring, make roles and schemas, and return the addresses.
+    """Start what the caller doesn't bring, make roles, schemas and source tables; return addresses.
 
     Raises:
         SetupError: where a server can't be set up, or one that the caller named doesn't answer.
@@ -78,6 +79,7 @@ async def start_servers(
         else:
             database = await _reach_database(external.database)
         roles = await _bootstrap(directory, database)
+        await create_tables(database)
 
     await concurrently(provide_kafka(), provide_database())
     return Addresses(kafka=kafka, database=database, roles=roles)

@@ -15,6 +15,12 @@ _LOCK: Final = 0x73686F70  # "shop": whoever fills the tables, does it one after
 _SCHEMA: Final = Path(__file__).with_name("schema.sql")
 
 
+async def create_tables(dsn: str) -> None:
+    """Make the empty tables, so that a report over no data has no rows instead of an error."""
+    async with filling(dsn):
+        pass
+
+
 @asynccontextmanager
 async def filling(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """Open a transaction with tables to fill; leaving with an error leaves nothing of it.
