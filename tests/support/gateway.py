@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import httpx
@@ -20,7 +21,7 @@ from gateway.store import OpenArtifact
 from local_stack.paths import CATALOGUE
 from shared.bus import BusUnavailableError
 from shared.callback import CallbackPolicy
-from shared.catalogue import load_catalogue
+from shared.catalogue import Catalogue, load_catalogue
 from shared.events import OutgoingMessage
 from shared.job_id import JobId, JobIds
 from shared.keyring import KeyRing
@@ -38,6 +39,12 @@ REQUEST: Final[dict[str, Any]] = {
     "callbackUrl": "https://client.example.com/hooks/report-completed",
 }
 """The example of the published contract."""
+
+
+@cache
+def shipped_catalogue() -> Catalogue:
+    """Return the report types that the project ships."""
+    return load_catalogue(CATALOGUE)
 
 
 class FakeClock:
@@ -145,7 +152,7 @@ class FakeGateway:
     @property
     def submissions(self) -> Submissions:
         return Submissions(
-            catalogue=load_catalogue(CATALOGUE),
+            catalogue=shipped_catalogue(),
             callback_policy=CallbackPolicy(),
             job_ids=self.job_ids,
             publisher=self.bus,
@@ -164,7 +171,7 @@ class FakeGateway:
             submissions=self.submissions,
             jobs=self.jobs,
             downloads=self.downloads,
-            report_types=ReportTypeList.of(load_catalogue(CATALOGUE)).json_bytes(),
+            report_types=ReportTypeList.of(shipped_catalogue()).json_bytes(),
             path_prefix="/v1",
             body_timeout=BODY_TIMEOUT,
         )
