@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
-from aiokafka.errors import KafkaError
+import structlog
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faststream.exceptions import FastStreamException
 from faststream.kafka import KafkaBroker
 
 from shared.bus.broker import BusConnection
 from shared.events import OutgoingMessage
 from shared.settings import KafkaSettings
+
+_log = structlog.get_logger()
 
 
 class BusUnavailableError(Exception):
@@ -38,6 +42,8 @@ class BusPublisher:
     async def publish(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Write `messages` in order; return those that were acknowledged.
 
+        A message too large to be written is never acknowledged, and holds no other one back.
+
         Raises:
             BusUnavailableError: where not one of them was.
 
@@ -45,23 +51,47 @@ class BusPublisher:
         if not self._connection.is_connected:
             raise BusUnavailableError("not connected to Kafka")
         acknowledged: list[OutgoingMessage] = []
+        reason = "all too large"
         try:
             async with asyncio.timeout(self._settings.publish_timeout):
                 sent = [(message, await self._send(message)) for message in messages]
                 for message, acknowledgement in sent:
-                    await acknowledgement
-                    acknowledged.append(message)
+                    if await _is_acknowledged(message, acknowledgement):
+                        acknowledged.append(message)
         except (KafkaError, OSError, FastStreamException) as error:
-            if not acknowledged:
-                raise BusUnavailableError(f"no acknowledgement: {type(error).__name__}") from error
+            reason = type(error).__name__
+        if not acknowledged and messages:
+            raise BusUnavailableError(f"no acknowledgement: {reason}")
         return acknowledged
 
-    async def _send(self, message: OutgoingMessage) -> "asyncio.Future[object]":
-        return await self._broker.publish(
-            message.value,
-            self._settings.topic(message.topic),
-            key=message.key,
-            headers=message.headers,
-            correlation_id=message.headers.get("ce_subject", ""),
-            no_confirm=True,
-        )
+    async def _send(self, message: OutgoingMessage) -> "asyncio.Future[object] | None":
+        """Hand a message to the client, which sends it soon; None where it is too large."""
+        try:
+            return await self._broker.publish(
+                message.value,
+                self._settings.topic(message.topic),
+                key=message.key,
+                headers=message.headers,
+                correlation_id=message.headers.get("ce_subject", ""),
+                no_confirm=True,
+            )
+        except MessageSizeTooLargeError:
+            return None
+
+
+async def _is_acknowledged(
+    message: OutgoingMessage, acknowledgement: "asyncio.Future[object] | None"
+) -> bool:
+    """Wait for the broker; both it and the client have a limit of their own for messages."""
+    if acknowledgement is not None:
+        with suppress(MessageSizeTooLargeError):
+            await acknowledgement
+            return True
+    _log.error(
+        "message too large to be published",
+        topic=message.topic,
+        event_id=message.headers.get("ce_id"),
+        job_id=message.headers.get("ce_subject"),
+        bytes=len(message.value),
+    )
+    return False
