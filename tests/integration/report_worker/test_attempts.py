@@ -1,0 +1,144 @@
+"""What becomes of attempts in real processes: completion, failures, lost children and workers."""
+
+import os
+import signal
+from pathlib import Path
+
+from shared.events import JobCompleted, JobFailed, JobStarted
+from tests.support.report_worker import Gate, Worker, WorkerBench, eventually
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process exists and isn't a zombie that waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def kill_the_only_child(worker: Worker) -> None:
+    """Kill the child of a worker with one slot, which has one again only after a while."""
+    await eventually(lambda: len(worker.children) == 1)
+    (child,) = worker.children
+    os.kill(child, signal.SIGKILL)
+    await eventually(lambda: child not in worker.children)
+
+
+async def test_a_report_without_rows_is_completed(bench: WorkerBench) -> None:
+    await bench.start_worker()
+    job = await bench.submit("EMPTY")
+    await bench.told(job, "1 started", "1 completed")
+    completed = bench.events.ended(job)
+    assert isinstance(completed, JobCompleted)
+    assert completed.row_count == 0
+    assert completed.request.report_type == "EMPTY"
+    started = bench.events.of(job)[0]
+    assert isinstance(started, JobStarted)
+    assert completed.started_at == started.started_at
+    assert completed.created_at <= started.started_at <= completed.finished_at
+    assert (completed.tenant, completed.format, completed.run) == ("acme", "CSV", 1)
+
+
+async def test_an_unreachable_source_is_tried_again_and_then_fails_with_words_for_people(
+    bench: WorkerBench,
+) -> None:
+    worker = await bench.start_worker(max_failures="3")
+    job = await bench.submit("AWAY")
+    await bench.told(
+        job, "1 started", "1 FAILED", "2 started", "2 FAILED", "3 started",
+        "3 REPORT_GENERATION_FAILED",
+    )  # fmt: skip
+    failed = bench.events.ended(job)
+    assert isinstance(failed, JobFailed)
+    assert failed.error_message == "Downstream data source unavailable."
+    assert failed.retryable
+    told = "".join(event.model_dump_json() for event in bench.events.of(job))
+    assert "s3cret" not in told
+    assert "Traceback" not in told
+    assert "s3cret" not in worker.log
+
+
+async def test_a_refused_query_is_not_tried_again(bench: WorkerBench) -> None:
+    await bench.start_worker()
+    job = await bench.submit("NO_SUCH_TABLE")
+    await bench.told(job, "1 started", "1 REPORT_GENERATION_FAILED")
+    failed = bench.events.ended(job)
+    assert isinstance(failed, JobFailed)
+    assert not failed.retryable
+    assert "no_such_table" not in failed.error_message
+
+
+async def test_a_killed_child_costs_its_own_job_one_attempt(bench: WorkerBench, gate: Gate) -> None:
+    worker = await bench.start_worker()
+    jobs = await bench.submit_many(2, "GATED")
+    await gate.wait_for(2)
+    victim = min(worker.children)
+    os.kill(victim, signal.SIGKILL)
+    await eventually(lambda: sorted(len(bench.events.of(job)) for job in jobs) == [1, 3])
+    await eventually(lambda: len(worker.children) == 2)
+    await gate.open()
+    await bench.all_ended(*jobs)
+    stories = sorted((bench.events.story(job) for job in jobs), key=len)
+    assert stories == [
+        ["1 started", "1 completed"],
+        ["1 started", "1 LOST", "2 started", "2 completed"],
+    ]
+
+
+async def test_a_job_that_loses_its_process_again_and_again_fails(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    worker = await bench.start_worker(slots="1", max_losses="2")
+    job = await bench.submit("GATED")
+    await bench.told(job, "1 started")
+    await kill_the_only_child(worker)
+    await bench.told(job, "1 started", "1 LOST", "2 started")
+    await kill_the_only_child(worker)
+    await bench.told(job, "1 started", "1 LOST", "2 started", "2 CRASHED")
+
+
+async def test_a_killed_worker_leaves_no_child_and_its_jobs_run_again(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    worker = await bench.start_worker()
+    jobs = await bench.submit_many(2, "GATED")
+    await gate.wait_for(2)
+    children = worker.children
+    assert len(children) == 2
+    for child in children:
+        os.kill(child, signal.SIGSTOP)  # neither reads its socket nor answers a signal
+    survivor = await bench.start_worker()
+    await survivor.is_ready()
+    await worker.kill()
+    await eventually(lambda: not any(map(is_running, children)))
+    await eventually(lambda: all(len(bench.events.of(job)) == 3 for job in jobs))
+    await gate.open()
+    for job in jobs:
+        await bench.told(job, "1 started", "1 LOST", "2 started", "2 completed")
+
+
+async def test_a_stopping_worker_lets_its_jobs_end(bench: WorkerBench, gate: Gate) -> None:
+    worker = await bench.start_worker()
+    jobs = await bench.submit_many(3, "GATED")
+    await gate.wait_for(2)
+    os.kill(worker.process.identity.pid, signal.SIGTERM)
+    await eventually(lambda: "draining" in worker.log)
+    await gate.open()
+    assert await worker.stop() == 0
+    await eventually(lambda: sum(bench.events.ended(job) is not None for job in jobs) == 2)
+    left = next(job for job in jobs if bench.events.ended(job) is None)
+    assert bench.events.story(left) == []
+
+
+async def test_a_stopping_worker_gives_back_what_it_can_t_finish(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    worker = await bench.start_worker(drain="0.2", lease="60", slots="2", max_losses="1")
+    jobs = await bench.submit_many(2, "GATED")
+    await gate.wait_for(2)
+    await bench.start_worker(lease="60", max_losses="1")
+    assert await worker.stop() == 0
+    await eventually(lambda: all(len(bench.events.of(job)) == 3 for job in jobs))
+    await gate.open()
+    for job in jobs:
+        await bench.told(job, "1 started", "1 RELEASED", "2 started", "2 completed")

@@ -1,0 +1,223 @@
+"""The queue on a real PostgreSQL: intake, fair claims, leases, and who wins a race for a row."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from report_worker import domain, store
+from report_worker.domain import Attempt, Failure, Lost
+from report_worker.service import Rejection
+from shared.database.pool import Connection
+from tests.integration.report_worker.queue_bench import QueueBench
+from tests.support.report_runs import GENERATED, POLICY, new_run
+
+TRANSIENT = Failure("REPORT_GENERATION_FAILED", "Not now.", transient=True)
+PERMANENT = Failure("REPORT_GENERATION_FAILED", "Never.", transient=False)
+
+
+def tenants(attempts: Iterable[Attempt]) -> list[str]:
+    return [attempt.tenant for attempt in attempts]
+
+
+async def test_a_run_is_taken_in_once(runs: QueueBench) -> None:
+    await runs.take_in(new_run(1), new_run(1))
+    await runs.take_in(new_run(1), new_run(2))
+    assert await runs.states() == {"queued": 2}
+
+
+async def test_a_run_that_ended_is_not_taken_in_again(runs: QueueBench) -> None:
+    (attempt,) = await runs.take_in(new_run(), free_slots=1)
+    await runs.finish(attempt, GENERATED)
+    assert await runs.take_in(new_run(), free_slots=1) == []
+    assert await runs.states() == {"ended": 1}
+
+
+async def test_intake_begins_what_there_are_slots_for(runs: QueueBench) -> None:
+    attempts = await runs.take_in(*(new_run(number) for number in range(5)), free_slots=2)
+    assert len(attempts) == 2
+    assert await runs.states() == {"queued": 3, "running": 2}
+    assert await runs.stored_events() == ["JobStarted", "JobStarted"]
+
+
+async def test_a_rejected_run_ends_at_once_and_once(runs: QueueBench) -> None:
+    rejection = Rejection(new_run(), "/reportType: is unknown")
+    await runs.take_in(rejections=[rejection, rejection])
+    await runs.take_in(rejections=[rejection])
+    await runs.take_in(new_run(), free_slots=1)
+    assert await runs.states() == {"ended": 1}
+    assert await runs.stored_events() == ["JobFailed"]
+
+
+async def test_a_later_run_goes_on_counting_attempts(runs: QueueBench) -> None:
+    (first,) = await runs.take_in(new_run(), free_slots=1)
+    await runs.finish(first, PERMANENT)
+    (second,) = await runs.take_in(new_run(run=2), free_slots=1)
+    assert (first.attempt, second.attempt) == (1, 2)
+
+
+async def test_a_tenant_with_a_long_queue_does_not_keep_another_waiting(runs: QueueBench) -> None:
+    queue = runs.queue()
+    await runs.take_in(*(new_run(number, tenant="many") for number in range(5000)))
+    assert tenants(await queue.claim(free_slots=2)) == ["many", "many"]
+    await runs.take_in(new_run(5001, tenant="few"))
+    assert tenants(await queue.claim(free_slots=1)) == ["few"]
+    assert tenants(await queue.claim(free_slots=1)) == ["many"]
+
+
+async def test_tenants_take_turns(runs: QueueBench) -> None:
+    names = ["a"] * 6 + ["b"] * 6 + ["c"]
+    await runs.take_in(*(new_run(number, tenant=name) for number, name in enumerate(names)))
+    claimed = [tenants(await runs.queue().claim(free_slots=3)) for _ in range(3)]
+    assert [sorted(names) for names in claimed] == [
+        ["a", "b", "c"],
+        ["a", "a", "b"],
+        ["a", "b", "b"],
+    ]
+
+
+async def test_a_tenant_s_older_job_comes_first(runs: QueueBench) -> None:
+    await runs.take_in(new_run(1))
+    await runs.take_in(new_run(2))
+    (first,) = await runs.queue().claim(free_slots=1)
+    assert first.job_id == new_run(1).job_id
+
+
+async def test_no_run_is_claimed_twice_however_many_claim_at_once(runs: QueueBench) -> None:
+    await runs.take_in(*(new_run(n, tenant=f"tenant-{n % 3}") for n in range(400)))
+    queues = [runs.queue(worker=str(number)) for number in range(6)]
+
+    async def claim_all(number: int) -> list[Attempt]:
+        attempts: list[Attempt] = []
+        while (await runs.states()).get("queued"):
+            attempts += await queues[number].claim(free_slots=number + 1)
+        return attempts
+
+    claimed = list(
+        itertools.chain.from_iterable(await asyncio.gather(*map(claim_all, range(len(queues)))))
+    )
+    assert len(claimed) == len({attempt.job_id for attempt in claimed}) == 400
+    assert {attempt.attempt for attempt in claimed} == {1}
+    assert len({attempt.token for attempt in claimed}) == 400
+
+
+async def test_workers_that_claim_at_once_all_get_work(runs: QueueBench) -> None:
+    await runs.take_in(*(new_run(n, tenant=f"tenant-{n % 2}") for n in range(8)))
+    async with runs.database.transaction() as first, runs.database.transaction() as second:
+        claimed = [await claim_in(first), await claim_in(second)]
+    assert [len(attempts) for attempts in claimed] == [4, 4]
+
+
+async def claim_in(conn: Connection) -> list[Attempt]:
+    return await store.claim(conn, limit=4, lease=60)
+
+
+async def test_an_expired_lease_is_lost_and_the_run_is_attempted_again(runs: QueueBench) -> None:
+    (first,) = await runs.take_in(new_run(), free_slots=1)
+    await runs.expire_leases()
+    await runs.queue().reap()
+    (second,) = await runs.queue().claim(free_slots=1)
+    assert (second.attempt, second.losses, second.failures) == (2, 1, 0)
+    assert second.token != first.token
+    assert await runs.stored_events() == ["JobAttemptEnded", "JobStarted", "JobStarted"]
+
+
+async def test_a_run_that_is_lost_too_often_fails(runs: QueueBench) -> None:
+    await runs.take_in(new_run())
+    for _ in range(POLICY.max_losses):
+        await runs.make_due()
+        assert len(await runs.queue().claim(free_slots=1)) == 1
+        await runs.expire_leases()
+        await runs.queue().reap()
+    assert await runs.states() == {"ended": 1}
+    assert (await runs.stored_events()).count("JobFailed") == 1
+
+
+async def test_a_zombie_s_result_changes_nothing(runs: QueueBench) -> None:
+    (zombie,) = await runs.take_in(new_run(), free_slots=1)
+    await runs.expire_leases()
+    await runs.queue().reap()
+    (winner,) = await runs.queue().claim(free_slots=1)
+    before = await runs.stored_events()
+    await runs.finish(zombie, GENERATED)
+    assert await runs.states() == {"running": 1}
+    assert await runs.stored_events() == before
+    await runs.finish(winner, GENERATED)
+    await runs.finish(zombie, PERMANENT)
+    assert await runs.states() == {"ended": 1}
+    assert (await runs.stored_events()).count("JobCompleted") == 1
+    assert (await runs.stored_events()).count("JobFailed") == 0
+
+
+async def test_a_beat_revives_a_lease_that_nobody_reaped(runs: QueueBench) -> None:
+    queue = runs.queue()
+    (attempt,) = await runs.take_in(new_run(), free_slots=1)
+    await runs.expire_leases()
+    assert await queue.renew([attempt]) == []
+    await runs.queue().reap()
+    assert await runs.states() == {"running": 1}
+
+
+async def test_a_beat_tells_which_attempts_were_taken_away(runs: QueueBench) -> None:
+    kept, taken = await runs.take_in(new_run(1), new_run(2), free_slots=2)
+    await runs.finish(taken, Lost())
+    assert await runs.queue().renew([kept, taken]) == [taken]
+
+
+async def test_a_beat_does_not_wait_for_a_row_that_is_being_finished(runs: QueueBench) -> None:
+    (attempt,) = await runs.take_in(new_run(), free_slots=1)
+    async with runs.database.transaction() as conn:
+        await conn.execute("SELECT 1 FROM runs FOR UPDATE")
+        assert await runs.queue().renew([attempt]) == []
+
+
+async def test_an_ending_and_its_event_are_stored_together_or_not_at_all(runs: QueueBench) -> None:
+    (attempt,) = await runs.take_in(new_run(), free_slots=1)
+    ending = domain.ending(attempt, GENERATED, timedelta(seconds=1), POLICY)
+    async with runs.database.connection() as conn:
+        await conn.execute("ALTER TABLE outbox ADD CONSTRAINT closed CHECK (false) NOT VALID")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await runs.queue().finish([ending], free_slots=0)
+    async with runs.database.connection() as conn:
+        await conn.execute("ALTER TABLE outbox DROP CONSTRAINT closed")
+    assert await runs.states() == {"running": 1}
+    await runs.finish(attempt, GENERATED)
+    assert await runs.states() == {"ended": 1}
+    assert await runs.stored_events() == ["JobCompleted", "JobStarted"]
+
+
+async def test_a_failed_attempt_waits_before_the_next(runs: QueueBench) -> None:
+    (attempt,) = await runs.take_in(new_run(), free_slots=1)
+    await runs.finish(attempt, TRANSIENT)
+    assert await runs.queue().claim(free_slots=1) == []
+    await runs.make_due()
+    (again,) = await runs.queue().claim(free_slots=1)
+    assert (again.attempt, again.failures) == (2, 1)
+
+
+async def test_nobody_is_reaped_while_an_outage_may_have_kept_workers_from_renewing(
+    runs: QueueBench,
+) -> None:
+    await runs.take_in(new_run(), free_slots=1)
+    await runs.expire_leases()
+    watchful = runs.queue(grace=3600)
+    await watchful.reap()
+    async with runs.database.connection() as conn:
+        assert await store.expired(conn, grace=10.0**9) == []
+    assert await runs.states() == {"running": 1}
+
+
+async def test_a_request_that_can_t_be_read_any_more_is_claimed_all_the_same(
+    runs: QueueBench,
+) -> None:
+    await runs.take_in(new_run(1), new_run(2))
+    async with runs.database.connection() as conn:
+        await conn.execute("UPDATE runs SET request = '[]' WHERE job_id = $1", new_run(1).job_id)
+    first, second = await runs.queue().claim(free_slots=2)
+    assert first.request is None
+    assert second.request == new_run(2).request
+    await runs.finish(first, domain.UNREADABLE)
+    assert (await runs.stored_events()).count("JobFailed") == 1

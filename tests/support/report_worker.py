@@ -1,0 +1,340 @@
+"""Report-workers as real processes, what tests ask of them, and what they hear from them."""
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import yaml
+from aiokafka import AIOKafkaConsumer
+
+from local_stack.child import ChildProcess, ProcessSpec
+from local_stack.polling import poll_until
+from local_stack.ports import free_ports
+from local_stack.services import SERVICES, answers_ready
+from report_worker.app import MIGRATIONS, SCHEMA
+from shared.bus import BusConnection, BusPublisher, make_broker
+from shared.bus.topics import ensure_topics
+from shared.clock import utc_now
+from shared.database.migrations import migrate
+from shared.events import (
+    AnyJobEvent,
+    JobAttemptEnded,
+    JobCompleted,
+    JobFailed,
+    JobStarted,
+    OutgoingMessage,
+    ReportRequested,
+    RequestedDateRange,
+    RequestedReport,
+    decode,
+    encode,
+    text_headers,
+)
+from shared.job_id import JobId, JobIds, created_at
+from shared.keyring import KeyRing
+from shared.settings import KafkaSettings
+from shared.topics import Topic
+
+PATIENCE: Final = 40.0
+"""Seconds after which a condition is given up; far more than any of them needs."""
+
+QUICK: Final = {
+    "REPORT_WORKER_LEASE": "1.5",
+    "REPORT_WORKER_BEAT": "0.2",
+    "REPORT_WORKER_SLOTS": "2",
+    "REPORT_WORKER_RETRY_FIRST": "0.1",
+    "REPORT_WORKER_DATABASE_CONNECT_TIMEOUT": "1",
+}
+"""Settings under which a test needs no long waits."""
+
+_SERVICE: Final = next(service for service in SERVICES if service.module == "report_worker")
+_GATE: Final = 4711
+_TEXT: Final = [{"name": "x", "title": "X", "type": "text"}]
+
+CATALOGUE: Final = {
+    "EMPTY": {"source": "orders", "sql": "SELECT 1::text AS x WHERE false"},
+    "GATED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({_GATE})::text x"},
+    "NO_SUCH_TABLE": {"source": "orders", "sql": "SELECT x FROM no_such_table"},
+    "AWAY": {"source": "away", "sql": "SELECT 1::text AS x"},
+}  # fmt: skip
+"""GATED waits for the test's `Gate`; the source of AWAY is the test's to choose."""
+
+
+async def eventually(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
+    """Return when the condition holds."""
+
+    async def holds() -> bool:
+        return condition()
+
+    await poll_until(holds, seconds=seconds, interval=0.02)
+
+
+class Gate:
+    """Keeps every GATED report from going on until it is opened."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    @classmethod
+    @asynccontextmanager
+    async def closed(cls, dsn: str) -> AsyncIterator["Gate"]:
+        """Close the gate of the database that holds the reports' source."""
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute("SELECT pg_advisory_lock($1)", _GATE)
+            yield cls(connection)
+        finally:
+            connection.terminate()
+
+    async def wait_for(self, reports: int) -> None:
+        """Return when so many reports stand before the gate."""
+
+        async def are_there() -> bool:
+            waiting = await self._connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            return bool(waiting == reports)
+
+        await poll_until(are_there, seconds=PATIENCE)
+
+    async def open(self) -> None:
+        """Let all reports go on, these and later ones."""
+        await self._connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+class EventLog:
+    """What the worker has published so far, each event once, by job."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, dict[str, AnyJobEvent]] = {}
+
+    async def collect(self, consumer: AIOKafkaConsumer) -> None:
+        """Take in events for ever."""
+        async for record in consumer:
+            received = decode(text_headers(record.headers), record.value)
+            assert received is not None
+            of_job = self._events.setdefault(received.event.job_id, {})
+            of_job[received.event_id] = received.event
+
+    def of(self, job: JobId) -> list[AnyJobEvent]:
+        """Return a job's events in the order they arrived."""
+        return list(self._events.get(job, {}).values())
+
+    def story(self, job: JobId) -> list[str]:
+        """Tell a job's events in the order of its attempts: `1 started`, `1 LOST`, `2 started`.
+
+        A job that ended twice would have two events for it, since both would differ in their id.
+        """
+        return [line for _, line in sorted(filter(None, map(_line, self.of(job))))]
+
+    def ended(self, job: JobId) -> JobCompleted | JobFailed | None:
+        """Return how the job ended, if it has; fails for a job that ended twice."""
+        ends = [event for event in self.of(job) if isinstance(event, JobCompleted | JobFailed)]
+        assert len(ends) <= 1, self.story(job)
+        return ends[0] if ends else None
+
+
+def _line(event: AnyJobEvent) -> tuple[tuple[int, int], str] | None:
+    match event:
+        case JobStarted():
+            return (event.attempt, 0), f"{event.attempt} started"
+        case JobAttemptEnded():
+            return (event.attempt, 1), f"{event.attempt} {event.outcome}"
+        case JobCompleted():
+            return (event.attempt, 1), f"{event.attempt} completed"
+        case JobFailed():
+            return (event.attempt, 1), f"{event.attempt} {event.error_code}"
+        case _:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One running process."""
+
+    process: ChildProcess
+    port: int
+
+    async def is_ready(self) -> None:
+        """Return when it says that it is ready."""
+
+        async def answers() -> bool:
+            return await asyncio.to_thread(answers_ready, self.port)
+
+        await poll_until(answers, seconds=PATIENCE)
+
+    @property
+    def children(self) -> set[int]:
+        """The ids of its child processes."""
+        pid = self.process.identity.pid
+        return {
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        }
+
+    @property
+    def log(self) -> str:
+        """All that it has written."""
+        return self.process.spec.log.read_text()
+
+    async def stop(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        return await self.process.stop()
+
+    async def kill(self) -> None:
+        """`kill -9` for the worker alone; its children are not in its session."""
+        await self.process.kill()
+
+
+@dataclass(slots=True)
+class WorkerBench:
+    """A database, topics and a catalogue, on which workers are started."""
+
+    environment: dict[str, str]
+    logs: Path
+    job_ids: JobIds
+    publisher: BusPublisher
+    kafka: KafkaSettings
+    events: EventLog = field(default_factory=EventLog)
+    workers: list[Worker] = field(default_factory=list)
+
+    async def start_worker(self, **settings: str) -> Worker:
+        """Start a worker; settings as `slots="3"` go beyond those of the bench."""
+        port = next(free_ports())
+        own = {f"REPORT_WORKER_{name.upper()}": value for name, value in settings.items()}
+        spec = ProcessSpec(
+            name="report-worker",
+            command=_SERVICE.command("serve"),
+            log=self.logs / f"worker-{len(self.workers)}.log",
+            environment=self.environment | own | {"REPORT_WORKER_PORT": str(port)},
+            stop_grace=PATIENCE,
+        )
+        worker = Worker(await ChildProcess.start(spec), port)
+        self.workers.append(worker)
+        return worker
+
+    async def submit(self, report_type: str = "EMPTY", **changes: Any) -> JobId:
+        """Publish a request as the gateway does, and return its job id."""
+        event = self.request(report_type, **changes)
+        await self.publish(encode(event, source="gateway", time=event.created_at))
+        return JobId(event.job_id)
+
+    async def submit_many(self, count: int, report_type: str = "EMPTY") -> list[JobId]:
+        """Publish many requests."""
+        return [await self.submit(report_type) for _ in range(count)]
+
+    async def publish(self, *messages: OutgoingMessage) -> None:
+        """Publish any messages."""
+        acknowledged = await self.publisher.publish(messages)
+        assert len(acknowledged) == len(messages)
+
+    def request(self, report_type: str, *, tenant: str = "acme", **changes: Any) -> ReportRequested:
+        """Make a request event; `changes` replace fields of it."""
+        job = self.job_ids.new(tenant)
+        fields: dict[str, Any] = {
+            "job_id": job,
+            "tenant": tenant,
+            "created_at": created_at(job),
+            "report_type": report_type,
+            "format": "CSV",
+            "run": 1,
+            "request": RequestedReport(
+                report_type=report_type,
+                date_range=RequestedDateRange(from_date="2024-01-01", to_date="2024-01-31"),
+                format="CSV",
+            ),
+        }
+        return ReportRequested(**fields | changes)
+
+    async def all_ended(self, *jobs: JobId) -> None:
+        """Return when all jobs have ended."""
+        await eventually(lambda: all(self.events.ended(job) for job in jobs))
+
+    async def told(self, job: JobId, *story: str) -> None:
+        """Return when the job's story is as given."""
+        try:
+            await eventually(lambda: self.events.story(job) == list(story))
+        except TimeoutError:
+            raise AssertionError(f"{self.events.story(job)} instead of {story}") from None
+
+
+@asynccontextmanager
+async def worker_bench(
+    directory: Path,
+    *,
+    bootstrap_servers: str,
+    topic_prefix: str,
+    database_url: str,
+    sources: Mapping[str, str],
+    catalogue: Mapping[str, Mapping[str, Any]] = CATALOGUE,
+    settings: Mapping[str, str] = QUICK,
+) -> AsyncIterator[WorkerBench]:
+    """Set up everything but the workers; kill those that are left at the end."""
+    keys = "1:" + base64.b64encode(secrets.token_bytes(32)).decode()
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": topic_prefix,
+        "JOB_ID_KEYS": keys,
+        "CATALOGUE_DIR": str(_write_catalogue(directory / "catalogue", catalogue)),
+        "ARTIFACTS_URL": (directory / "artifacts").as_uri(),
+        "REPORT_WORKER_DATABASE_URL": database_url,
+        "REPORT_WORKER_SOURCES": json.dumps(dict(sources)),
+        **settings,
+    }
+    await ensure_topics(kafka, timedelta(days=7))
+    await asyncio.to_thread(migrate, database_url, schema=SCHEMA, directory=MIGRATIONS)
+    job_ids = JobIds(KeyRing.parse(keys), utc_now)
+    async with _publisher(kafka) as publisher:
+        bench = WorkerBench(environment, directory / "logs", job_ids, publisher, kafka)
+        async with _collecting(bench):
+            try:
+                yield bench
+            finally:
+                await asyncio.gather(*(worker.kill() for worker in bench.workers))
+
+
+def _write_catalogue(directory: Path, catalogue: Mapping[str, Mapping[str, Any]]) -> Path:
+    directory.mkdir(parents=True)
+    for name, declared in catalogue.items():
+        complete = {"name": name, "title": name, "columns": _TEXT} | dict(declared)
+        (directory / f"{name.lower()}.yaml").write_text(yaml.safe_dump(complete))
+    return directory
+
+
+@asynccontextmanager
+async def _publisher(settings: KafkaSettings) -> AsyncIterator[BusPublisher]:
+    broker = make_broker(settings, service="test")
+    connection = BusConnection(broker, settings)
+    await connection.connect()
+    try:
+        yield BusPublisher(broker, connection, settings)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _collecting(bench: WorkerBench) -> AsyncIterator[None]:
+    consumer = AIOKafkaConsumer(
+        bench.kafka.topic(Topic.EVENTS),
+        bootstrap_servers=bench.kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    collecting = asyncio.create_task(bench.events.collect(consumer))
+    try:
+        yield
+    finally:
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)
+        await consumer.stop()
