@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.settings import Settings
+from gateway.store import ArtifactStore
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +28,10 @@ def test_other_hosts_are_served_only_where_a_setting_says_so(
     assert "hunter2" not in str(refusal.value)
     monkeypatch.setenv("GATEWAY_ALLOW_UNAUTHENTICATED_REMOTE", "true")
     assert Settings().host == host
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://user:hunter2@host/x", "", "s3://"])
+def test_an_artifact_store_that_cant_be_is_refused_without_its_secrets(url: str) -> None:
+    with pytest.raises(ValueError, match="ARTIFACTS_URL") as refusal:
+        ArtifactStore(url, 1.0)
+    assert "hunter2" not in str(refusal.value)

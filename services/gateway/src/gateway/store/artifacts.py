@@ -73,7 +73,12 @@ class ArtifactStore:
 
 
 def _open(url: str) -> ObjectStore:
-    if url.startswith("file:"):
-        return from_url(url, mkdir=True)  # whoever comes first makes the folder
-    # A download takes as long as its reader; each part of it has a time limit here.
-    return from_url(url, client_options={"timeout": timedelta(days=1)})
+    try:
+        if url.startswith("file:"):
+            return from_url(url, mkdir=True)  # whoever comes first makes the folder
+        # A download takes as long as its reader; each part of it has a time limit here.
+        return from_url(url, client_options={"timeout": timedelta(days=1)})
+    except (BaseError, ValueError) as error:
+        # The URL may hold credentials, and the error may quote it.
+        problem = "is not the URL of an artifact store that can be opened, such as file:///reports"
+        raise ValueError(f"ARTIFACTS_URL {problem} ({type(error).__name__})") from None
