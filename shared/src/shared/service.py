@@ -83,6 +83,7 @@ def serve(app: ASGIApp, settings: ServerSettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws="none",
         lifespan="on",
         timeout_graceful_shutdown=int(settings.shutdown_grace),
         timeout_keep_alive=75,
