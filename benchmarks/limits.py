@@ -1,0 +1,107 @@
+"""Raw limits of this machine's Kafka and PostgreSQL, through the clients that the services use."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from benchmarks.samples import Summary
+from benchmarks.stack import Stack
+
+_SECONDS: Final = 2.0
+_TOPIC: Final = "bench.limits"
+_RECORD: Final = b"x" * 600
+"""About as long as an event."""
+_CREATE: Final = "CREATE TABLE bench_commits (id bigserial PRIMARY KEY, value bytea NOT NULL)"
+_INSERT: Final = "INSERT INTO bench_commits (value) VALUES ($1)"
+_DROP: Final = "DROP TABLE bench_commits"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each raw step takes, one after the other, while nothing else runs."""
+
+    durable_commit: Summary
+    """One row inserted and on the disk."""
+    asynchronous_commit: Summary
+    """One row inserted, the disk not waited for."""
+    database_session: Summary
+    """Connect with a password, ask one question, close."""
+    acknowledged_send: Summary
+    """One record, `acks=all`, acknowledged."""
+    log_passage: Summary
+    """One record from a producer to a consumer that waits for it."""
+
+
+async def measure_limits(stack: Stack) -> Limits:
+    """Take each step again and again for two seconds."""
+    connection = await asyncpg.connect(stack.database)
+    try:
+        await connection.execute(_CREATE)
+        durable = await _repeated(lambda: connection.execute(_INSERT, _RECORD))
+        await connection.execute("SET synchronous_commit = off")
+        asynchronous = await _repeated(lambda: connection.execute(_INSERT, _RECORD))
+        await connection.execute(_DROP)
+    finally:
+        await connection.close()
+    async with _topic(stack.kafka) as (producer, consumer):
+        return Limits(
+            durable_commit=durable,
+            asynchronous_commit=asynchronous,
+            database_session=await _repeated(lambda: _session(stack.database)),
+            acknowledged_send=await _repeated(lambda: producer.send_and_wait(_TOPIC, _RECORD)),
+            log_passage=await _passages(producer, consumer),
+        )
+
+
+async def _repeated(step: Callable[[], Awaitable[object]]) -> Summary:
+    taken: list[float] = []
+    until = time.perf_counter() + _SECONDS
+    while (began := time.perf_counter()) < until:
+        await step()
+        taken.append(time.perf_counter() - began)
+    return Summary.of(taken)
+
+
+async def _session(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.fetchval("SELECT 1")
+    await connection.close()
+
+
+async def _passages(producer: AIOKafkaProducer, consumer: AIOKafkaConsumer) -> Summary:
+    await consumer.seek_to_end()
+    await consumer.position(TopicPartition(_TOPIC, 0))
+
+    async def passage() -> None:
+        await producer.send(_TOPIC, _RECORD)
+        await consumer.getone()
+        # The consumer's next request for records is on its way before the next record is.
+        await asyncio.sleep(0)
+
+    return await _repeated(passage)
+
+
+@asynccontextmanager
+async def _topic(servers: str) -> AsyncIterator[tuple[AIOKafkaProducer, AIOKafkaConsumer]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", linger_ms=0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers)
+    try:
+        await admin.start()
+        await admin.create_topics([NewTopic(_TOPIC, num_partitions=1, replication_factor=1)])
+        await producer.start()
+        consumer.assign([TopicPartition(_TOPIC, 0)])
+        await consumer.start()
+        yield producer, consumer
+        await admin.delete_topics([_TOPIC])
+    finally:
+        await consumer.stop()
+        await producer.stop()
+        await admin.close()

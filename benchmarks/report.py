@@ -1,0 +1,206 @@
+"""The figures as people read them, and as programs do: ratios first, then the absolute values."""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from benchmarks.limits import Limits
+from benchmarks.load import LoadResult
+from benchmarks.measure_http import Beside, HttpFigures
+from benchmarks.measure_latency import PER_SECOND, Latency
+from benchmarks.measure_throughput import Throughput
+from benchmarks.samples import Summary
+from local_stack.files import write_atomically
+
+_GIB: Final = 2**30
+_WIDTHS: Final = (49, 17, 31, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What it was measured on, in general terms."""
+
+    cores: int
+    memory_gib: int
+    processor: str
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure beside its peer or limit; `better` says whether more or less of it is."""
+
+    figure: str
+    value: float
+    unit: str
+    beside: str
+    beside_value: float
+    better: str
+
+    @property
+    def ratio(self) -> float:
+        """The figure as a multiple of what it stands beside."""
+        return self.value / self.beside_value
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that was measured in one run; what was left out is None."""
+
+    taken_at: datetime
+    machine: Machine
+    limits: Limits
+    latency: Latency | None
+    throughput: Throughput | None
+    http: HttpFigures | None
+
+
+_FIGURES: Final = TypeAdapter(Figures)
+_ROWS: Final = TypeAdapter(list[dict[str, str | float]])
+
+
+def this_machine() -> Machine:
+    """Describe the machine without naming it."""
+    pages, page_size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(pages * page_size / _GIB),
+        processor=_processor(),
+        python=platform.python_version(),
+    )
+
+
+def rows(figures: Figures) -> list[Row]:
+    """Return every figure that has a peer or a limit in the same run."""
+    found: list[Row] = []
+    if figures.http is not None:
+        found += _http_rows(figures.http)
+    if figures.throughput is not None:
+        found += _throughput_rows(figures.throughput, figures.limits)
+    if figures.latency is not None:
+        found += _latency_rows(figures.latency, figures.limits)
+    return found
+
+
+def save(path: Path, figures: Figures) -> None:
+    """Write everything as JSON."""
+    table: list[dict[str, str | float]] = [
+        {
+            "figure": row.figure,
+            "value": row.value,
+            "unit": row.unit,
+            "beside": row.beside,
+            "besideValue": row.beside_value,
+            "ratio": row.ratio,
+            "better": row.better,
+        }
+        for row in rows(figures)
+    ]
+    head = b'{\n"rows": ' + _ROWS.dump_json(table, indent=2)
+    text = head + b',\n"measured": ' + _FIGURES.dump_json(figures, indent=2) + b"\n}\n"
+    write_atomically(path, text.decode())
+
+
+def lines(figures: Figures) -> Iterator[str]:
+    """Yield the tables line by line."""
+    yield _columns("figure", "measured", "beside, in the same run", "ratio")
+    for row in rows(figures):
+        beside = f"{row.beside} {_number(row.beside_value)} {row.unit}"
+        yield _columns(row.figure, f"{_number(row.value)} {row.unit}", beside, f"{row.ratio:.2f}")
+    yield from _summaries("raw steps, one after the other (ms)", _limits(figures.limits))
+    if figures.latency is not None:
+        yield from _summaries("one job, hop by hop (ms)", figures.latency.hops)
+        yield f"    {figures.latency.gets_per_job:.1f} GETs per job"
+        yield from _shares("share of one core, in percent", figures.latency.busy, 100)
+    if figures.throughput is not None:
+        yield from _shares("CPU per no-op job (ms)", figures.throughput.cpu_per_job, 1)
+    if figures.http is not None:
+        own = figures.http.get.bare.own_cpu * 100
+        yield ""
+        yield f"the load generator took up to {own:.0f} % of one core"
+
+
+def _http_rows(http: HttpFigures) -> Iterator[Row]:
+    yield from _beside("GET /report-jobs/{id}", http.get.gateway, http.get)
+    yield from _beside("POST /generate-report", http.post.gateway, http.post)
+    yield from _beside("POST, the whole stack at work", http.post_under_work, http.post)
+
+
+def _beside(name: str, ours: LoadResult, beside: Beside) -> Iterator[Row]:
+    peer = beside.bare
+    yield Row(name, ours.per_second, "/s", "bare route", peer.per_second, "more")
+    yield Row("    p50", ours.latency.p50, "ms", "bare route", peer.latency.p50, "less")
+    yield Row("    p99", ours.latency.p99, "ms", "bare route", peer.latency.p99, "less")
+
+
+def _throughput_rows(throughput: Throughput, limits: Limits) -> Iterator[Row]:
+    name = f"{throughput.jobs:,} no-op jobs"
+    for beside, step in (
+        ("durable commits", limits.durable_commit),
+        ("acknowledged sends", limits.acknowledged_send),
+        ("database sessions", limits.database_session),
+    ):
+        yield Row(name, throughput.per_second, "/s", beside, 1000 / step.mean, "more")
+
+
+def _latency_rows(latency: Latency, limits: Limits) -> Iterator[Row]:
+    name = f"POST to COMPLETED at {PER_SECOND:g}/s"
+    for end, summary in (("as GET sees it", latency.seen), ("in the read model", latency.visible)):
+        yield Row(f"{name}, {end}: p50", summary.p50, "ms", "raw hops", _floor(limits), "less")
+        yield Row("    p99", summary.p99, "ms", "raw hops", _floor(limits), "less")
+
+
+def _floor(limits: Limits) -> float:
+    """Return what a job can't do without: two passages of the log, two durable commits and one
+    asynchronous, at their medians.
+    """  # noqa: D205 - one sentence, two lines
+    return (
+        2 * limits.log_passage.p50 + 2 * limits.durable_commit.p50 + limits.asynchronous_commit.p50
+    )
+
+
+def _limits(limits: Limits) -> dict[str, Summary]:
+    return {
+        "durable commit": limits.durable_commit,
+        "asynchronous commit": limits.asynchronous_commit,
+        "database session": limits.database_session,
+        "acknowledged send": limits.acknowledged_send,
+        "passage of the log": limits.log_passage,
+    }
+
+
+def _summaries(title: str, summaries: Mapping[str, Summary]) -> Iterator[str]:
+    yield ""
+    yield _columns(title, "mean", "p50", "p99")
+    for name, one in summaries.items():
+        yield _columns(f"    {name}", f"{one.mean:.2f}", f"{one.p50:.2f}", f"{one.p99:.2f}")
+
+
+def _shares(title: str, shares: Mapping[str, float], scale: float) -> Iterator[str]:
+    yield ""
+    yield _columns(title, f"{sum(shares.values()) * scale:.2f}")
+    for name, share in sorted(shares.items(), key=lambda entry: -entry[1]):
+        yield _columns(f"    {name}", f"{share * scale:.2f}")
+
+
+def _columns(*cells: str) -> str:
+    first, *others = cells
+    padded = (cell.rjust(width) for cell, width in zip(others, _WIDTHS[1:], strict=False))
+    return first.ljust(_WIDTHS[0]) + " ".join(padded)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"  # noqa: PLR2004 - three digits tell
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

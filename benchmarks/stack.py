@@ -1,0 +1,123 @@
+"""The stack that is measured: fresh, with shipped defaults, on two cores, and gone afterwards."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.wire import post
+from local_stack.accounts import remove_server_home
+from local_stack.files import try_lock
+from local_stack.identity import send_signal
+from local_stack.launch import Say, down, running_stack
+from local_stack.paths import LOCAL, StackDirectory
+from local_stack.ports import Ports
+from local_stack.registry import load_processes
+
+HOME: Final = LOCAL / "bench"
+CORES: Final = 2
+
+_CATALOGUE: Final = Path(__file__).parent / "catalogue"
+_SETTINGS: Final = (
+    "ARTIFACTS_URL",
+    "CALLBACK_ALLOWED_NETWORKS",
+    "CATALOGUE_DIR",
+    "DATABASE_URL",
+    "GATEWAY_",
+    "JOB_ID_KEYS",
+    "KAFKA_",
+    "LINK_KEYS",
+    "LOG_LEVEL",
+    "NOTIFIER_",
+    "PUBLIC_URL",
+    "REPORT_RETENTION",
+    "REPORT_WORKER_",
+    "STATUS_PROJECTOR_",
+)
+"""How the names of all settings begin: a caller's own must not change what is measured."""
+
+NO_OP: Final[dict[str, Any]] = {
+    "reportType": "NO_OP",
+    "dateRange": {"fromDate": "2024-01-01", "toDate": "2024-01-31"},
+    "format": "CSV",
+}
+SUBMISSION: Final = post("/generate-report", NO_OP)
+"""A POST of a no-op job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack and the addresses that a measurement needs."""
+
+    directory: StackDirectory
+    gateway_port: int
+    bare_port: int
+    """Free, for the bare routes."""
+    kafka: str
+    database: str
+    """The administrator's URL."""
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes by name, those of Kafka and PostgreSQL included."""
+        return {name: one.pid for name, one in load_processes(self.directory.processes).items()}
+
+    @contextmanager
+    def paused(self, *names: str) -> Iterator[None]:
+        """Hold processes still during the body."""
+        chosen = [load_processes(self.directory.processes)[name] for name in names]
+        for identity in chosen:
+            send_signal(identity, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for identity in chosen:
+                send_signal(identity, signal.SIGCONT)
+
+
+@contextmanager
+def fresh_stack(say: Say) -> Iterator[Stack]:
+    """Run a stack without any past on the first two cores, the caller's own processes too.
+
+    Raises:
+        BenchmarkError: where another benchmark is under way.
+        SetupError: where it can't be started.
+
+    """
+    lock = try_lock(HOME / "lock")
+    if lock is None:
+        raise BenchmarkError("another benchmark is under way")
+    with lock:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+        directory = StackDirectory(HOME / "stack")
+        _forget(directory)
+        ports = Ports(directory.ports)
+        _set_environment(ports)
+        with running_stack(directory, say) as stack:
+            environment = stack.environment
+            yield Stack(
+                directory=directory,
+                gateway_port=urlsplit(environment["GATEWAY_URL"]).port or 0,
+                bare_port=ports.choose("bare"),
+                kafka=environment["KAFKA_BOOTSTRAP_SERVERS"],
+                database=environment["DATABASE_URL"],
+            )
+
+
+def _forget(directory: StackDirectory) -> None:
+    down(directory)
+    remove_server_home(directory.postgres)
+    shutil.rmtree(directory.root, ignore_errors=True)
+
+
+def _set_environment(ports: Ports) -> None:
+    for name in [name for name in os.environ if name.startswith(_SETTINGS)]:
+        del os.environ[name]
+    os.environ["GATEWAY_PORT"] = str(ports.choose("gateway"))
+    os.environ["CATALOGUE_DIR"] = str(_CATALOGUE)
