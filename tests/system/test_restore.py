@@ -1,0 +1,92 @@
+"""PostgreSQL is put back to a copy from some seconds ago while Kafka went on, and all heals."""
+
+import asyncio
+import hashlib
+from dataclasses import replace
+
+import asyncpg
+import httpx
+
+from local_stack.paths import StackDirectory
+from local_stack.polling import poll_until
+from tests.support.receiver import Endpoint
+from tests.support.servers import run_postgres
+from tests.system.installation import Installation, Servers, run_installation
+from tests.system.load import (
+    SECONDS,
+    Accepted,
+    assert_one_end_per_run,
+    assert_told_of_each,
+    submit_many,
+    wait_until_all_completed,
+)
+from tests.system.read_model import wait_until_verified
+
+JOBS = 30
+WORKER = {"REPORT_WORKER_LEASE": "3", "REPORT_WORKER_MAX_FAILURES": "10"}
+NOTIFIER = {"NOTIFIER_LEASE": "8", "NOTIFIER_POLL": "1"}
+
+
+async def lose_the_last_seconds(
+    installation: Installation, endpoint: Endpoint, accepted: Accepted
+) -> None:
+    """Copy the database while jobs run, let more of them end, and put the copy back.
+
+    At the copy there are jobs that have ended, that run, and that wait; the copy knows nothing of
+    those that come after it, some of which have ended when it is put back, and some run.
+    """
+    postgres = installation.servers.postgres
+    await submit_many(installation, JOBS, endpoint, accepted)
+    await endpoint.wait_for_count(JOBS // 3, seconds=SECONDS)
+    copy = await postgres.save_copy()
+    await submit_many(installation, JOBS, endpoint, accepted)
+    await wait_until_all_completed(installation, accepted.job_ids)
+    await submit_many(installation, JOBS, endpoint, accepted)
+    await endpoint.wait_for_count(2 * JOBS + JOBS // 3, seconds=SECONDS)
+    await postgres.put_back(copy)
+
+
+async def wait_until_worker_is_done(installation: Installation, job_ids: set[str]) -> None:
+    """Return once the worker knows all jobs again, all have ended, and all is published."""
+    admin = installation.stack.database.admin
+
+    async def is_done() -> bool:
+        connection = await asyncpg.connect(admin)
+        try:
+            states = await connection.fetch("SELECT job_id, state FROM report_worker.runs")
+            waiting = await connection.fetchval("SELECT count(*) FROM report_worker.outbox")
+        finally:
+            await connection.close()
+        ended = {row["job_id"] for row in states if row["state"] == "ended"}
+        return ended >= job_ids and len(ended) == len(states) and waiting == 0
+
+    await poll_until(is_done, seconds=SECONDS, interval=0.25)
+
+
+async def assert_report_is_there(installation: Installation, url: str | None) -> None:
+    response = await installation.client.download(url)
+    assert response.status_code == httpx.codes.OK, response.text
+    assert response.headers["etag"] == f'"{hashlib.sha256(response.content).hexdigest()}"'
+
+
+async def test_database_that_lost_its_last_seconds_heals_itself(servers: Servers) -> None:
+    directory = StackDirectory(servers.directory.root / "restored")
+    async with (
+        run_postgres(directory) as postgres,
+        run_installation(
+            replace(servers, postgres=postgres), worker=WORKER, notifier=NOTIFIER
+        ) as installation,
+    ):
+        endpoint, accepted = installation.receiver.endpoint(), Accepted()
+        await lose_the_last_seconds(installation, endpoint, accepted)
+
+        # Nothing new comes in: what is missing is noticed and read again all the same.
+        await wait_until_worker_is_done(installation, accepted.job_ids)
+        jobs = await wait_until_all_completed(installation, accepted.job_ids)
+        await wait_until_verified(installation.stack)
+        await assert_told_of_each(endpoint, jobs)
+        # A run whose end was forgotten was executed again, and ended with the same event.
+        assert await assert_one_end_per_run(installation.stack, jobs) > len(jobs)
+        async with asyncio.TaskGroup() as tasks:
+            for job in jobs.values():
+                tasks.create_task(assert_report_is_there(installation, job.download_url))
