@@ -100,6 +100,10 @@ def test_hidden_and_other_files_are_left_alone(tmp_path: Path) -> None:
             "pdf.totals.columns.1: day is not an integer or decimal column",
         ),
         (
+            {"columns": REPORT["columns"][::-1], "pdf": {"totals": {"columns": ["amount"]}}},
+            "pdf.totals.columns: the first column holds the word Total",
+        ),
+        (
             {"pdf": {"totals": {"columns": ["amount"], "by": "currency"}}},
             "pdf.totals.by: currency is not a declared column",
         ),

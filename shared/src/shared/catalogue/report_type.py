@@ -215,6 +215,8 @@ class ReportType(_Declared):
                 self._require_number(name, "pdf", "totals", "columns", index)
         if totals is not None and totals.by is not None:
             self._require_column(totals.by, "pdf", "totals", "by")
+        if totals is not None and self.columns[0].name in totals.columns:
+            raise _wrong("the first column holds the word Total", "pdf", "totals", "columns")
         return self
 
     def _require_column(self, name: str, *path: str | int) -> Column:

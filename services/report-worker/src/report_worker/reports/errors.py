@@ -118,4 +118,4 @@ def from_source_error(
 def _duration(seconds: float) -> str:
     if seconds >= 120:  # noqa: PLR2004 - two minutes and more read better in minutes
         return f"{seconds / 60:g} minutes"
-    return f"{seconds:g} seconds"
+    return "second" if seconds == 1 else f"{seconds:g} seconds"

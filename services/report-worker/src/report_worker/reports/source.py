@@ -14,6 +14,10 @@ from shared.catalogue import Binding, ColumnType, ReportType
 # The driver waits this much longer than the server's own limit, for a server that went silent.
 _GRACE_SECONDS = 15.0
 
+# How soon the server notices that the client of a running query is gone: cancelled, or killed.
+_NOTICE_CLIENT_GONE = "SET client_connection_check_interval = '500ms'"
+_FIRST_VERSION_THAT_NOTICES = 14
+
 _PINNED_SETTINGS = {
     "application_name": "report-worker",
     "TimeZone": "UTC",
@@ -48,8 +52,8 @@ async def open_snapshot(
 ) -> AsyncIterator[Snapshot]:
     """Connect, begin, and prepare the query; every error of the source becomes a `ReportError`.
 
-    Leaving with an error or by cancellation drops the connection at once, which also ends what the
-    server still runs for it.
+    Leaving with an error or by cancellation drops the connection at once; the server ends what it
+    still runs for it within half a second.
     """
     started = asyncio.get_running_loop().time()
     limit = spec.report_type.limits.statement_timeout.total_seconds()
@@ -57,6 +61,8 @@ async def open_snapshot(
         connection = await _connect(dsn, limit, connect_limit)
         try:
             async with asyncio.timeout(limit + _GRACE_SECONDS):
+                if connection.get_server_version().major >= _FIRST_VERSION_THAT_NOTICES:
+                    await connection.execute(_NOTICE_CLIENT_GONE)
                 transaction = connection.transaction(isolation="repeatable_read", readonly=True)
                 await transaction.start()
                 query = await _bound_query(connection, spec)

@@ -69,7 +69,6 @@ th {{ vertical-align: bottom; color: #374151; background: #eef2f7;
 tr.odd {{ background: #f5f7fa; }}
 tr.total {{ font-weight: bold; background: #eef2f7; }}
 tr.total.first td {{ border-top: 1pt solid #6b7280; }}
-td.figure, td.number {{ font-variant-numeric: tabular-nums; }}
 .number {{ text-align: right; }}
 .cell {{ display: block; unicode-bidi: isolate; }}
 .empty {{ margin-top: 60pt; text-align: center; font-size: 12pt; color: #6b7280; }}
@@ -77,13 +76,6 @@ td.figure, td.number {{ font-variant-numeric: tabular-nums; }}
   font-size: 7.5pt; line-height: 10pt; color: #6b7280; white-space: nowrap; }}
 .footer .page {{ position: absolute; right: 0; top: 0; }}
 """
-
-_CELL_CLASSES = {
-    ColumnType.INTEGER: ' class="number"',
-    ColumnType.DECIMAL: ' class="number"',
-    ColumnType.DATE: ' class="figure"',
-    ColumnType.TIMESTAMP: ' class="figure"',
-}
 
 
 class Document:
@@ -318,8 +310,8 @@ class Document:
 
     @cached_property
     def _cell_classes(self) -> list[str]:
-        """The class of each column's cells; figures get digits of one width."""
-        return [_CELL_CLASSES.get(column.type, "") for column in self._columns]
+        """The class of each column's cells: numbers stand at the right."""
+        return [' class="number"' if column.is_numeric else "" for column in self._columns]
 
 
 def _cell(lines: Sequence[str]) -> str:

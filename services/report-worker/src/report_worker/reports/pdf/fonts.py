@@ -1,8 +1,8 @@
 """The fonts of the PDF: shipped with the worker, so that a bare machine typesets the same.
 
-FiraGO has Latin, Greek, Cyrillic, Arabic, Hebrew, Thai, Georgian and Devanagari; Noto Sans CJK has
-Chinese, Japanese and Korean; Noto Sans Symbols 2 has symbols. Fonts that the machine has are used
-for what these lack, such as emoji.
+Noto Sans has Latin, Greek and Cyrillic, and digits of one width; FiraGO has Arabic, Hebrew, Thai,
+Georgian and Devanagari; Noto Sans CJK has Chinese, Japanese and Korean; Noto Sans Symbols 2 has
+symbols. Fonts that the machine has are used for what these lack, such as emoji.
 """
 
 import os
@@ -24,7 +24,7 @@ from fontTools.ttLib import (  # type: ignore[import-untyped] # the package has 
 
 from report_worker.reports.pdf.text import TextMetrics, is_invisible
 
-FAMILIES = '"FiraGO", "Noto Sans CJK SC", "Noto Sans Symbols2", sans-serif'
+FAMILIES = '"Noto Sans", "FiraGO", "Noto Sans CJK SC", "Noto Sans Symbols2", sans-serif'
 
 NOTO_CJK_BLOCKS = (
     range(0x3041, 0x3097),  # Hiragana
@@ -34,8 +34,14 @@ NOTO_CJK_BLOCKS = (
     range(0xFF01, 0xFFBF),  # Full-width forms
 )
 
-_SHIPPED = ("FiraGO_Regular", "FiraGO_Bold", "NotoSansSymbols2_Regular")
-_TEXT_FONT = "FiraGO_Regular.ttf"
+_SHIPPED = (
+    "NotoSans_Regular",
+    "NotoSans_Bold",
+    "FiraGO_Regular",
+    "FiraGO_Bold",
+    "NotoSansSymbols2_Regular",
+)
+_TEXT_FONT = "NotoSans_Regular.ttf"
 _SYSTEM_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 _CONFIGURATION = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">

@@ -16,8 +16,8 @@ LINE_HEIGHT = 1.35
 ROW_PADDING = 0.55
 """Height of a line, and what a row adds to its lines, in em."""
 
-BOLD = 1.08
-"""How much wider bold text is, at most."""
+BOLD = 1.12
+"""How much wider bold text may be."""
 
 MAX_LINES = 6
 """Lines that a cell may have; longer text ends in an ellipsis."""

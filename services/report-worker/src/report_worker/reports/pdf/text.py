@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 ELLIPSIS = "…"
 
-_TABULAR_DIGIT = 0.6
+_TOLERANCE = 1e-6
 _WIDE = 1.0
 _OTHER = 0.8
 _EMOJI = 1.4
@@ -31,7 +31,6 @@ class TextMetrics:
 
     def __init__(self, advances: Mapping[str, float]) -> None:
         self._widths = dict(advances)
-        self._widths.update(dict.fromkeys("0123456789", _TABULAR_DIGIT))
         self.estimated: set[str] = set()
         """Characters met so far that the text face lacks."""
 
@@ -48,6 +47,7 @@ class TextMetrics:
 
     def wrap(self, text: str, limit: float, *, max_lines: int) -> list[str]:
         """Break into lines no wider than `limit`; what doesn't fit ends in an ellipsis."""
+        limit += _TOLERANCE
         if self.width(text) <= limit:
             return [text]
         lines = self._lines(text, limit, max_lines + 1)

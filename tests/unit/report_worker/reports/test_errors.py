@@ -1,0 +1,72 @@
+"""What a failure means to a client: its code, its words, and whether it is tried again."""
+
+import pickle
+
+import asyncpg
+import pytest
+
+from report_worker.reports.errors import ErrorCode, ReportError, from_source_error, too_large
+
+SECRET = "password=hunter2 SELECT * FROM secrets"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError(SECRET),
+        TimeoutError(SECRET),
+        asyncpg.InterfaceError(SECRET),
+        asyncpg.ConnectionDoesNotExistError(SECRET),
+        asyncpg.CannotConnectNowError(SECRET),
+        asyncpg.AdminShutdownError(SECRET),
+        asyncpg.TooManyConnectionsError(SECRET),
+        asyncpg.InvalidPasswordError(SECRET),
+        asyncpg.InvalidCatalogNameError(SECRET),
+        asyncpg.SerializationError(SECRET),
+    ],
+)
+def test_a_source_that_is_away_is_transient(error: Exception) -> None:
+    judged = from_source_error(error, ran_seconds=1, limit_seconds=60)
+    assert judged.transient
+    assert judged.code == "REPORT_GENERATION_FAILED"
+    assert judged.message == "Downstream data source unavailable."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.PostgresSyntaxError(SECRET),
+        asyncpg.UndefinedTableError(SECRET),
+        asyncpg.InsufficientPrivilegeError(SECRET),
+        asyncpg.DivisionByZeroError(SECRET),
+        asyncpg.ReadOnlySQLTransactionError(SECRET),
+    ],
+)
+def test_a_query_that_is_wrong_is_permanent_and_tells_nothing_of_itself(error: Exception) -> None:
+    judged = from_source_error(error, ran_seconds=1, limit_seconds=60)
+    assert not judged.transient
+    assert judged.code is ErrorCode.GENERATION_FAILED
+    assert "SELECT" not in str(judged)
+    assert "hunter2" not in str(judged)
+
+
+def test_a_canceled_query_is_a_time_limit_only_when_it_ran_that_long() -> None:
+    error = asyncpg.QueryCanceledError("canceling statement")
+    timed_out = from_source_error(error, ran_seconds=900.1, limit_seconds=900)
+    assert (timed_out.code, timed_out.transient) == (ErrorCode.TIMED_OUT, False)
+    assert "15 minutes" in timed_out.message
+    assert from_source_error(error, ran_seconds=2, limit_seconds=900).transient
+
+
+def test_a_report_that_is_too_large_names_the_formats_that_would_do() -> None:
+    error = too_large(10_000, ["CSV", "JSON"])
+    assert (error.code, error.transient) == ("REPORT_TOO_LARGE", False)
+    assert "10,000 rows" in error.message
+    assert "CSV or JSON" in error.message
+    assert "CSV" not in too_large(10, []).message
+
+
+def test_an_error_survives_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(too_large(5, ["CSV"])))  # noqa: S301 - our own bytes
+    assert isinstance(error, ReportError)
+    assert (error.code, error.transient) == (ErrorCode.TOO_LARGE, False)
