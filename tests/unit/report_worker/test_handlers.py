@@ -1,0 +1,232 @@
+"""How requests of the log are judged, over a queue and a dispatcher that keep what they get."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from report_worker.domain import Attempt
+from report_worker.handlers import LARGEST_REQUEST, RequestsHandler
+from report_worker.service import Dispatcher, Intake, Queue
+from shared.bus import Batch, InvalidRecord
+from shared.bus.dead_letter import REASON
+from shared.catalogue import Catalogue, ReportType
+from shared.clock import utc_now
+from shared.events import (
+    InvalidMessageError,
+    ReceivedEvent,
+    ReportRequested,
+    RequestedReport,
+    decode,
+    encode,
+)
+from shared.job_id import JobIds, created_at
+from shared.keyring import KeyRing
+from shared.topics import Topic
+from tests.support.report_runs import NOON, REQUEST, attempt
+
+IDS = JobIds(KeyRing.parse("1:" + "A" * 43 + "="), utc_now)
+CATALOGUE = Catalogue(
+    [
+        ReportType.model_validate(
+            {
+                "name": "EMPTY", "title": "Empty", "source": "orders", "sql": "SELECT 1 AS x",
+                "columns": [{"name": "x", "title": "X", "type": "integer"}],
+            }
+        )
+    ]
+)  # fmt: skip
+TRACEPARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+
+
+@dataclass
+class KeepingQueue:
+    """Claims `attempts` for whatever it takes in."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    taken: list[tuple[Intake, int]] = field(default_factory=list)
+
+    async def take_in(self, intake: Intake, *, free_slots: int) -> list[Attempt]:
+        self.taken.append((intake, free_slots))
+        return self.attempts
+
+
+@dataclass
+class KeepingDispatcher:
+    """Has two free slots."""
+
+    started: list[Attempt] = field(default_factory=list)
+
+    @contextmanager
+    def reservation(self) -> Iterator[int]:
+        yield 2
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        self.started += attempts
+
+
+def requested(**changes: Any) -> ReportRequested:
+    job = IDS.new("acme")
+    fields: dict[str, Any] = {
+        "job_id": job, "tenant": "acme", "created_at": created_at(job), "report_type": "EMPTY",
+        "format": "CSV", "run": 1, "request": REQUEST,
+    }  # fmt: skip
+    return ReportRequested(**fields | changes)
+
+
+def received(event: ReportRequested, traceparent: str | None = None) -> ReceivedEvent:
+    return ReceivedEvent(event=event, event_id="1", time="", traceparent=traceparent)
+
+
+async def judged(*events: ReceivedEvent, invalid: Sequence[InvalidRecord] = ()) -> Intake:
+    queue = KeepingQueue()
+    handler = RequestsHandler(
+        CATALOGUE, IDS, cast("Queue", queue), cast("Dispatcher", KeepingDispatcher())
+    )
+    await handler.handle(Batch(events=list(events), invalid=list(invalid), progress={}))
+    ((intake, _),) = queue.taken
+    return intake
+
+
+async def test_a_fitting_request_becomes_a_run() -> None:
+    event = requested()
+    intake = await judged(received(event, TRACEPARENT))
+    (run,) = intake.runs
+    assert (run.job_id, run.run, run.tenant, run.request) == (event.job_id, 1, "acme", REQUEST)
+    assert run.traceparent == TRACEPARENT
+    assert (intake.rejections, intake.letters) == ([], [])
+
+
+async def test_what_was_claimed_at_intake_is_started() -> None:
+    queue, dispatcher = KeepingQueue([attempt()]), KeepingDispatcher()
+    handler = RequestsHandler(CATALOGUE, IDS, cast("Queue", queue), cast("Dispatcher", dispatcher))
+    await handler.handle(Batch(events=[], invalid=[], progress={}))
+    assert dispatcher.started == [attempt()]
+    assert queue.taken[0][1] == 2
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "reason"),
+    [
+        ({"report_type": "NOPE"}, "/reportType: is not one of EMPTY"),
+        ({"format": "XLS"}, "format: Input should be"),
+        (
+            {"date_range": {"from_date": "2024-02-30", "to_date": "2024-03-01"}},
+            "dateRange.fromDate",
+        ),
+        ({"date_range": {"from_date": "2024-03-02", "to_date": "2024-03-01"}}, "/dateRange/toDate"),
+        ({"parameters": {"surprise": 1}}, "/parameters"),
+    ],
+)
+async def test_a_request_that_can_t_be_executed_is_rejected_with_the_reason(
+    request_changes: dict[str, Any], reason: str
+) -> None:
+    request = RequestedReport.model_validate(REQUEST.model_dump() | request_changes)
+    intake = await judged(received(requested(request=request)))
+    (rejection,) = intake.rejections
+    assert rejection.reason.startswith(reason)
+    assert rejection.run.request == request
+    assert intake.runs == []
+
+
+async def test_a_bad_request_costs_no_neighbour() -> None:
+    bad = requested(request=REQUEST.model_copy(update={"report_type": "NOPE"}))
+    intake = await judged(received(requested()), received(bad), received(requested()))
+    assert (len(intake.runs), len(intake.rejections)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"request": REQUEST.model_copy(update={"callback_url": "x" * LARGEST_REQUEST})},
+        {"report_type": "R" * 1000},
+        {"format": "F" * 1000},
+    ],
+)  # fmt: skip
+async def test_a_request_too_large_to_be_told_of_is_rejected_without_it(
+    changes: dict[str, Any],
+) -> None:
+    intake = await judged(received(requested(**changes)))
+    (rejection,) = intake.rejections
+    assert rejection.run.request is None
+    assert (rejection.run.report_type, rejection.run.format) == ("UNKNOWN", "UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tenant": "mallory"}, {"job_id": "job_" + "0" * 40}], ids=["tenant", "id"]
+)
+async def test_an_uncertified_job_id_goes_to_the_dead_letter(changes: dict[str, str]) -> None:
+    event = requested(**changes)
+    intake = await judged(received(event))
+    (letter,) = intake.letters
+    assert letter.topic == Topic.DEAD_LETTER
+    assert event.job_id in letter.headers[REASON]
+    assert json.loads(letter.value)["request"]["reportType"] == "EMPTY"
+    assert (intake.runs, intake.rejections) == ([], [])
+
+
+async def test_a_traceparent_that_is_none_is_not_carried_on() -> None:
+    intake = await judged(received(requested(), "x" * 5000))
+    assert intake.runs[0].traceparent is None
+
+
+async def test_events_of_other_types_are_left_alone() -> None:
+    headers = {"ce_type": "report-jobs.JobStarted.v1", "ce_id": "1"}
+    body = requested().model_dump(mode="json", by_alias=True)
+    started = body | {"attempt": 1, "startedAt": NOON.isoformat(), "worker": "w"}
+    event = decode(headers, json.dumps(started).encode())
+    assert event is not None
+    assert await judged(event) == Intake(progress={})
+
+
+def unreadable(**headers: str) -> InvalidRecord:
+    job = IDS.new("acme")
+    known = {"ce_subject": job, "ce_tenant": "acme", "ce_type": "report-jobs.ReportRequested.v1"}
+    return InvalidRecord(key=job.encode(), headers=known | headers, reason="no JSON")
+
+
+async def test_an_unreadable_request_of_a_job_of_ours_ends_the_job() -> None:
+    record = unreadable()
+    (rejection,) = (await judged(invalid=[record])).rejections
+    assert rejection.run.job_id == record.headers["ce_subject"]
+    assert rejection.run.request is None
+    assert rejection.reason == "The request could not be read."
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"ce_tenant": "mallory"}, {"ce_subject": "job_x"}, {"ce_type": "report-jobs.Other.v1"}],
+)
+async def test_an_unreadable_record_that_is_no_request_of_ours_ends_nothing(
+    headers: dict[str, str],
+) -> None:
+    assert await judged(invalid=[unreadable(**headers)]) == Intake(progress={})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["parameters", "format", "note", "callbackUrl"]), json_values)
+)
+async def test_whatever_a_request_holds_it_is_judged(changes: dict[str, Any]) -> None:
+    event = requested()
+    message = encode(event, source="gateway", time=NOON)
+    body = json.loads(message.value)
+    body["request"] |= changes
+    try:
+        read = decode(message.headers, json.dumps(body).encode())
+    except InvalidMessageError:
+        return
+    assert read is not None
+    intake = await judged(read)
+    assert len(intake.runs) + len(intake.rejections) == 1
