@@ -11,9 +11,9 @@ from shared.telemetry.logs import configure_logging
 
 
 @pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.BytesIO]:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, write_through=True))
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     configure_logging(service="test", level="INFO")
@@ -23,7 +23,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-def test_a_line_is_one_json_object(stream: io.StringIO) -> None:
+def test_a_line_is_one_json_object(stream: io.BytesIO) -> None:
     structlog.get_logger("x").info("it happened", job_id="job_1")
 
     line = json.loads(stream.getvalue())
@@ -33,7 +33,7 @@ def test_a_line_is_one_json_object(stream: io.StringIO) -> None:
     assert line["level"] == "info"
 
 
-def test_a_traceback_shows_no_local_variables(stream: io.StringIO) -> None:
+def test_a_traceback_shows_no_local_variables(stream: io.BytesIO) -> None:
     def connect(url: str) -> None:
         raise ConnectionError("refused")
 
@@ -43,16 +43,42 @@ def test_a_traceback_shows_no_local_variables(stream: io.StringIO) -> None:
         structlog.get_logger("x").exception("connecting failed")
 
     assert json.loads(stream.getvalue())["exception"][0]["exc_type"] == "ConnectionError"
-    assert "s3cret" not in stream.getvalue()
+    assert b"s3cret" not in stream.getvalue()
 
 
-def test_library_loggers_write_the_same_lines(stream: io.StringIO) -> None:
+def test_library_loggers_write_the_same_lines(stream: io.BytesIO) -> None:
     logging.getLogger("some.library").warning("careful: %s", "edge")
 
     assert json.loads(stream.getvalue())["message"] == "careful: edge"
 
 
-def test_an_object_that_is_no_json_does_not_break_the_line(stream: io.StringIO) -> None:
+def test_an_object_that_is_no_json_does_not_break_the_line(stream: io.BytesIO) -> None:
     structlog.get_logger("x").info("odd", thing=object())
 
     assert json.loads(stream.getvalue())["thing"].startswith("<object")
+
+
+def test_a_line_below_the_level_is_not_written(stream: io.BytesIO) -> None:
+    structlog.get_logger("x").debug("detail")
+
+    assert stream.getvalue() == b""
+
+
+def test_a_stream_that_fails_does_not_fail_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(Full(), write_through=True))  # type: ignore[type-var]
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging(service="test", level="INFO")
+    try:
+        structlog.get_logger("x").info("nowhere to go")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
