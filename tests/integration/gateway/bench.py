@@ -84,7 +84,7 @@ class Bench:
             "status": "PENDING",
             "description_version": [1],
             "description_digest": 0,
-            "execution_version": [1, 0, 0, 0],
+            "execution_version": [1, 0, 0, 0, 0],
             "execution_digest": 0,
             **columns,
         }

@@ -61,7 +61,7 @@ class TestWhatEventsMean:
         state = only([history.requested()])
 
         assert state.execution.status is Status.PENDING
-        assert state.execution.version == (1, 0, 0, 0)
+        assert state.execution.version == (1, 0, 0, 0, 0)
         assert state.execution.updated_at == NOON
         assert state.description.request == REQUEST.model_dump_json(by_alias=True)
         assert state.webhook is None
@@ -117,6 +117,21 @@ class TestWhatEventsMean:
         state = only([history.completed(1), history.started(1), history.requested()])
 
         assert state.execution.status is Status.COMPLETED
+
+    def test_run_has_ended_even_where_the_log_knows_later_attempts(
+        self, history: JobHistory
+    ) -> None:
+        """A worker whose database was put back counts its attempts again from the beginning."""
+        completed = history.completed(1)
+        history.attempt = 5
+        forgotten: list[AnyJobEvent] = [
+            history.started(1),
+            history.attempt_ended(1, AttemptOutcome.FAILED),
+        ]
+
+        state = only([completed, *forgotten])
+
+        assert state.execution == only([completed]).execution
 
     def test_webhook_alone_leaves_the_job_pending(self, history: JobHistory) -> None:
         state = only([history.delivered(1)])

@@ -6,6 +6,7 @@ from typing import Final, assert_never
 from shared.events import (
     UNKNOWN,
     AnyJobEvent,
+    ExecutionEvent,
     JobAttemptEnded,
     JobCompleted,
     JobEvent,
@@ -29,6 +30,7 @@ from status_projector.domain.state import (
 )
 
 _FIRST_RUN: Final = 1
+_GOES_ON, _HAS_ENDED = 0, 1
 
 
 def fold(events: Iterable[AnyJobEvent]) -> dict[str, JobState]:
@@ -90,7 +92,7 @@ def _execution(event: AnyJobEvent) -> Execution:
             return _requested(event, run=_FIRST_RUN)
         case JobStarted():
             return Execution(
-                version=(event.run, event.attempt, ExecutionRank.STARTED, event.sequence),
+                version=_version(event, ExecutionRank.STARTED),
                 status=Status.RUNNING,
                 updated_at=event.started_at,
                 started_at=event.started_at,
@@ -98,7 +100,7 @@ def _execution(event: AnyJobEvent) -> Execution:
         case JobAttemptEnded():
             # The run goes on: to a client it waits again, and an error isn't its outcome yet.
             return Execution(
-                version=(event.run, event.attempt, ExecutionRank.ATTEMPT_ENDED, event.sequence),
+                version=_version(event, ExecutionRank.ATTEMPT_ENDED),
                 status=Status.PENDING,
                 updated_at=event.ended_at,
             )
@@ -110,9 +112,19 @@ def _execution(event: AnyJobEvent) -> Execution:
             assert_never(event)
 
 
+def _version(event: ExecutionEvent, rank: ExecutionRank) -> tuple[int, ...]:
+    """Put the end of a run above all its attempts, whatever their numbers.
+
+    A worker whose database was put back counts attempts again that the log knows already, and may
+    end the run in one with a lower number.
+    """
+    phase = _HAS_ENDED if rank is ExecutionRank.RUN_ENDED else _GOES_ON
+    return (event.run, phase, event.attempt, rank, event.sequence)
+
+
 def _requested(event: JobEvent, *, run: int) -> Execution:
     return Execution(
-        version=(run, 0, ExecutionRank.REQUESTED, 0),
+        version=(run, _GOES_ON, 0, ExecutionRank.REQUESTED, 0),
         status=Status.PENDING,
         updated_at=event.created_at,
     )
@@ -120,7 +132,7 @@ def _requested(event: JobEvent, *, run: int) -> Execution:
 
 def _completed(event: JobCompleted) -> Execution:
     return Execution(
-        version=(event.run, event.attempt, ExecutionRank.RUN_ENDED, event.sequence),
+        version=_version(event, ExecutionRank.RUN_ENDED),
         status=Status.COMPLETED,
         updated_at=event.finished_at,
         started_at=event.started_at,
@@ -136,7 +148,7 @@ def _completed(event: JobCompleted) -> Execution:
 
 def _failed(event: JobFailed) -> Execution:
     return Execution(
-        version=(event.run, event.attempt, ExecutionRank.RUN_ENDED, event.sequence),
+        version=_version(event, ExecutionRank.RUN_ENDED),
         status=Status.FAILED,
         updated_at=event.finished_at,
         started_at=event.started_at,

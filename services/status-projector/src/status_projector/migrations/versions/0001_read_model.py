@@ -29,7 +29,7 @@ def upgrade() -> None:
             run                 int         NOT NULL
                                 GENERATED ALWAYS AS (execution_version[1]) STORED,
             attempt             int         NOT NULL
-                                GENERATED ALWAYS AS (execution_version[2]) STORED,
+                                GENERATED ALWAYS AS (execution_version[3]) STORED,
             status              text        NOT NULL
                                 CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED')),
             updated_at          timestamptz NOT NULL,
