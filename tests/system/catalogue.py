@@ -16,6 +16,8 @@ AWAY: Final = "away"
 BROKEN_QUERY: Final = "BROKEN_QUERY"
 SOURCE_AWAY: Final = "SOURCE_AWAY"
 BRIEF_REPORT: Final = "BRIEF_REPORT"
+GATED_REPORT: Final = "GATED_REPORT"
+"""Fails for a passing reason while the gate in the data source is closed."""
 KNOWN_TO_GATEWAY: Final = "KNOWN_TO_GATEWAY"
 """Only in the gateway's catalogue, as in the middle of a deployment."""
 
@@ -37,7 +39,22 @@ _SPECIAL: Final = (
     _report_type(
         BRIEF_REPORT, "SELECT number FROM generate_series(1, 3) AS number, pg_sleep(0.15)"
     ),
+    _report_type(GATED_REPORT, "SELECT shop.pass_gate() AS number"),
 )
+GATE: Final = """
+CREATE TABLE shop.gate (is_closed boolean NOT NULL);
+INSERT INTO shop.gate VALUES (false);
+CREATE FUNCTION shop.pass_gate() RETURNS int LANGUAGE plpgsql AS $body$
+BEGIN
+    IF EXISTS (SELECT FROM shop.gate WHERE is_closed) THEN
+        RAISE EXCEPTION 'the gate is closed' USING ERRCODE = 'serialization_failure';
+    END IF;
+    RETURN 1;
+END
+$body$;
+"""
+CLOSE_GATE: Final = "UPDATE shop.gate SET is_closed = true"
+
 _GATEWAY_ALONE: Final = (_report_type(KNOWN_TO_GATEWAY, "SELECT 1 AS number"),)
 
 
