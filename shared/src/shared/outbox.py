@@ -38,7 +38,12 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::text[
 ON CONFLICT (event_id) DO NOTHING
 """
 
-_DELETE: Final = "DELETE FROM outbox WHERE event_id = ANY($1::uuid[])"
+# The commit of this one statement doesn't wait for the disk: a deletion that a crash takes back
+# means that the event is published once more.
+_FORGET: Final = """
+DELETE FROM outbox USING (SELECT set_config('synchronous_commit', 'off', true)) AS at_leisure
+WHERE event_id = ANY($1::uuid[])
+"""
 
 _CLAIM_LEFT_BEHIND: Final = """
 SELECT topic, key, value, headers FROM outbox
@@ -150,7 +155,7 @@ class Outbox:
             acknowledged = await self._publisher.publish(messages)
             if acknowledged:
                 async with self._database.connection() as conn:
-                    await conn.execute(_DELETE, [m.event_id for m in acknowledged])
+                    await conn.execute(_FORGET, [m.event_id for m in acknowledged])
         except _PASSING as error:
             # Nothing is lost: the rows are in the table, and a second copy is the same event.
             _log.warning("outbox publish put off", error=type(error).__name__, count=len(messages))
@@ -168,6 +173,6 @@ class Outbox:
             ]
             acknowledged = await self._publisher.publish(messages)
             ids: list[UUID] = [m.event_id for m in acknowledged]
-            await conn.execute(_DELETE, ids)
+            await conn.execute(_FORGET, ids)
         self._metrics.swept.inc(len(acknowledged))
         return len(acknowledged)
