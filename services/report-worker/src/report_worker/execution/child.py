@@ -12,6 +12,7 @@ import sys
 from typing import Final
 
 import structlog
+import uvloop
 
 from report_worker.domain import INTERNAL_ERROR
 from report_worker.execution.protocol import Assignment, Done, Failed, Ready, Setup, receive, send
@@ -28,7 +29,7 @@ _log = structlog.get_logger()
 def main(descriptor: int) -> None:
     """Serve the parent at the other end of the socket until it closes it."""
     _die_with_parent()
-    asyncio.run(_serve(socket.socket(fileno=descriptor)))
+    uvloop.run(_serve(socket.socket(fileno=descriptor)))
     # The object store's threads may outlive the loop and race the interpreter's teardown.
     os._exit(0)
 
