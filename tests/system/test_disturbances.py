@@ -1,12 +1,13 @@
 """What clients see while a part is away, or while somebody writes nonsense to the topics."""
 
+from collections import defaultdict
 from collections.abc import Collection
 
 import httpx
 from aiokafka import AIOKafkaProducer
 
 from local_stack.polling import poll_until
-from shared.bus.dead_letter import CONSUMER, ORIGIN_TOPIC
+from shared.bus.dead_letter import CONSUMER, ORIGIN_OFFSET, ORIGIN_PARTITION, ORIGIN_TOPIC
 from shared.clock import utc_now
 from shared.events import JobStarted, ReportRequested, text_headers, type_name
 from shared.job_id import JobIds
@@ -20,31 +21,48 @@ from tests.system.steps import SECONDS, assert_problem, complete, wait_for_webho
 Message = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 """Key, value, headers."""
 
-READERS = {Topic.REQUESTS: {"report-worker", "status-projector"},
-           Topic.EVENTS: {"notifier", "status-projector"}}  # fmt: skip
+Position = tuple[str, str]
+"""Partition and offset, as a dead letter's headers say them."""
+
+READERS = {
+    Topic.REQUESTS: ("report-worker", "status-projector"),
+    Topic.EVENTS: ("notifier", "status-projector"),
+}
+TYPES = {Topic.REQUESTS: type_name(ReportRequested), Topic.EVENTS: type_name(JobStarted)}
 
 
-async def write(installation: Installation, topic: Topic, messages: Collection[Message]) -> None:
-    """Write records past all our own code."""
+async def write(
+    installation: Installation, topic: Topic, messages: Collection[Message]
+) -> set[Position]:
+    """Write records past all our own code; return where they stand."""
     stack = installation.stack
     producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap_servers, acks="all")
     await producer.start()
     try:
-        for key, value, headers in messages:
-            name = stack.topic_prefix + topic
+        name = stack.topic_prefix + topic
+        sent = [
             await producer.send_and_wait(name, value, key=key, headers=headers)
+            for key, value, headers in messages
+        ]
     finally:
         await producer.stop()
+    return {(str(record.partition), str(record.offset)) for record in sent}
 
 
-async def dead_letters(installation: Installation, topic: Topic) -> list[str]:
-    """Return which consumers gave up records of a topic, one name per record."""
-    found = []
-    for record in await read_records(installation.stack, Topic.DEAD_LETTER):
-        headers = text_headers(record.headers)
-        if headers[ORIGIN_TOPIC] == installation.stack.topic_prefix + topic:
-            found.append(headers[CONSUMER])
-    return found
+async def wait_until_given_up(
+    installation: Installation, topic: Topic, positions: set[Position]
+) -> None:
+    """Return once every reader of a topic has sent these records to the dead letter."""
+
+    async def are_given_up() -> bool:
+        found: dict[str, set[Position]] = defaultdict(set)
+        for record in await read_records(installation.stack, Topic.DEAD_LETTER):
+            headers = text_headers(record.headers)
+            if headers[ORIGIN_TOPIC] == installation.stack.topic_prefix + topic:
+                found[headers[CONSUMER]].add((headers[ORIGIN_PARTITION], headers[ORIGIN_OFFSET]))
+        return all(found[reader] >= positions for reader in READERS[topic])
+
+    await poll_until(are_given_up, seconds=SECONDS)
 
 
 async def test_job_is_pending_while_the_projector_is_away(installation: Installation) -> None:
@@ -66,11 +84,8 @@ async def test_job_is_pending_while_the_projector_is_away(installation: Installa
 
 
 async def test_nonsense_on_the_topics_stops_nothing(installation: Installation) -> None:
-    own_type = {
-        Topic.REQUESTS: type_name(ReportRequested),
-        Topic.EVENTS: type_name(JobStarted),
-    }
-    for topic, name in own_type.items():
+    positions = {}
+    for topic, name in TYPES.items():
         named = [("ce_type", name.encode()), ("ce_id", b"1")]
         poison: list[Message] = [
             (b"key", None, []),
@@ -78,19 +93,13 @@ async def test_nonsense_on_the_topics_stops_nothing(installation: Installation) 
             (b"key", b'{"jobId": 5}', named),
             (b"key", b"{", [*named, ("ce_subject", b"\xff")]),
         ]
-        await write(installation, topic, poison)
+        positions[topic] = await write(installation, topic, poison)
 
     endpoint = installation.receiver.endpoint()
     job = await complete(installation, "ORDERS_SUMMARY", callbackUrl=endpoint.url)
     assert (await wait_for_webhook(installation, job)).status == "DELIVERED"
-
-    for topic, readers in READERS.items():
-        wanted = sorted(name for name in readers for _ in range(4))
-
-        async def are_all_there(topic: Topic = topic, wanted: list[str] = wanted) -> bool:
-            return sorted(await dead_letters(installation, topic)) == wanted
-
-        await poll_until(are_all_there, seconds=SECONDS)
+    for topic, written in positions.items():
+        await wait_until_given_up(installation, topic, written)
 
 
 async def test_unreadable_request_of_a_known_job_is_rejected(installation: Installation) -> None:

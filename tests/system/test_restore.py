@@ -30,7 +30,7 @@ from tests.system.steps import attempts_of
 
 JOBS = 30
 WORKER = {"REPORT_WORKER_LEASE": "3", "REPORT_WORKER_MAX_FAILURES": "100000"}
-NOTIFIER = {"NOTIFIER_LEASE": "8", "NOTIFIER_POLL": "1"}
+NOTIFIER = {"NOTIFIER_LEASE": "10", "NOTIFIER_POLL": "1"}
 
 
 async def lose_the_last_seconds(
