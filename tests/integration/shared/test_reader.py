@@ -1,9 +1,11 @@
 """The log reader on real servers: what is handled, from where, and what gets in its way."""
 
 import asyncio
+import gc
 import json
 from contextlib import AsyncExitStack
 
+import asyncpg
 import pytest
 from aiokafka import TopicPartition
 
@@ -89,6 +91,24 @@ async def test_stop_lets_the_batch_in_hand_finish(
         asyncio.get_running_loop().call_later(0.1, go_on.set)
 
     assert await effects.counts() == {make_job_id(1): 1}
+
+
+async def test_batch_whose_handling_failed_is_read_again(
+    log: Log, effects: Effects, start_reader: StartReader
+) -> None:
+    """Whatever the database said, such as that a table isn't there yet."""
+    failures = iter([asyncpg.UndefinedTableError("no such table")])
+    handle = effects.handle
+
+    async def handle_at_the_second_try(batch: Batch) -> None:
+        for failure in failures:
+            raise failure
+        await handle(batch)
+
+    effects.handle = handle_at_the_second_try  # type: ignore[method-assign] # fails once
+    await log.write(*range(10))
+    async with start_reader(effects):
+        await effects.wait_for(*range(10))
 
 
 async def test_reader_goes_on_where_its_database_stands_and_not_where_kafka_does(
@@ -274,6 +294,17 @@ class TestWhatCannotBeRead:
         assert await log.read(Topic.DEAD_LETTER) == []
         position = TopicPartition(log.settings.topic(Topic.EVENTS), 0)
         assert (await effects.positions())[position] == 2
+
+
+async def test_stop_while_connecting_leaves_nothing_open(
+    log: Log, effects: Effects, start_reader: StartReader
+) -> None:
+    """The clients complain when they are not closed, and here that fails the test."""
+    for turns in range(1, 200, 8):
+        async with start_reader(effects):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        gc.collect()
 
 
 class TestServersThatFail:

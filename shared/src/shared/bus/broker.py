@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -64,7 +65,7 @@ class BusConnection:
             try:
                 async with asyncio.timeout(self._settings.request_timeout * 3):
                     await self._reach_any_server()
-                    await self._broker.start()
+                    await self._start()
             except (KafkaError, OSError) as error:
                 retry += 1
                 _log.warning("kafka not reachable", error=type(error).__name__, retry=retry)
@@ -84,6 +85,17 @@ class BusConnection:
         """Leave the groups and close all connections within the request timeout."""
         self._connected.clear()
         await self._close()
+
+    async def _start(self) -> None:
+        """Start the broker; who cancels this waits a while, for half a client can't be closed."""
+        starting = asyncio.ensure_future(self._broker.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            outcome = asyncio.gather(starting, return_exceptions=True)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(outcome, self._settings.request_timeout)
+            raise
 
     async def _close(self) -> None:
         try:

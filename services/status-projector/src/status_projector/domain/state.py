@@ -8,9 +8,12 @@ maximum is commutative, associative and idempotent, and so is the join.
 """
 
 import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
+from operator import attrgetter
 from typing import Final, Self
 
 _DIGEST_BYTES: Final = 8
@@ -68,8 +71,8 @@ class Group:
 
         Breaks the tie between groups of one version; equal groups have equal digests.
         """
-        content = repr([_canonical(getattr(self, field.name)) for field in fields(self)])
-        raw = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES)
+        content = json.dumps(_VALUES[type(self)](self), default=_spelling, ensure_ascii=False)
+        raw = hashlib.blake2b(content.encode(), digest_size=_DIGEST_BYTES)
         return int.from_bytes(raw.digest(), signed=True)
 
     def join(self, other: Self) -> Self:
@@ -94,7 +97,10 @@ class Description(Group):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution(Group):
-    """How far the newest attempt came; `version` is (run, attempt, rank, sequence)."""
+    """How far the newest attempt came, or how the run ended.
+
+    `version` is (run, whether it has ended, attempt, rank, sequence).
+    """
 
     status: Status
     updated_at: datetime
@@ -147,10 +153,12 @@ def _join_optional(one: Webhook | None, other: Webhook | None) -> Webhook | None
     return one.join(other)
 
 
-def _canonical(value: object) -> object:
-    """Return what equal values have in common, whatever their time zone or Python's spelling."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, StrEnum):
-        return value.value
-    return value
+def _spelling(moment: datetime) -> str:
+    """Return what equal moments have in common, whatever their zones."""
+    return moment.astimezone(UTC).isoformat()
+
+
+_VALUES: Final[dict[type[Group], Callable[[Group], tuple[object, ...]]]] = {
+    group: attrgetter(*(field.name for field in fields(group)))
+    for group in (Description, Execution, Webhook)
+}
