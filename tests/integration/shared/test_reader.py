@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from local_stack.polling import poll_until
 from shared.bus import Batch
@@ -188,6 +188,23 @@ async def _wait_for_progress(effects: Effects, total: int) -> None:
 async def _write_in_steps(log: Log, total: int) -> None:
     for start in range(0, total, 100):
         await log.write(*range(start, start + 100))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
+async def test_records_are_read_however_they_were_compressed(
+    log: Log, effects: Effects, start_reader: StartReader, codec: str
+) -> None:
+    """A topic's administrator may choose any codec; one we lacked would stop the stream."""
+    sent = message(1)
+    async with AIOKafkaProducer(
+        bootstrap_servers=log.settings.bootstrap_servers, compression_type=codec
+    ) as producer:
+        await producer.send_and_wait(
+            log.settings.topic(sent.topic), sent.value, key=sent.key, headers=good_headers(1)
+        )
+
+    async with start_reader(effects):
+        await effects.wait_for(1)
 
 
 class TestWhatCannotBeRead:
