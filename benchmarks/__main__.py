@@ -5,6 +5,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,7 @@ import asyncpg
 import uvloop
 from aiokafka.errors import KafkaError
 
+from benchmarks.cpu import all_cpu_seconds, cpu_seconds, own_cpu_seconds
 from benchmarks.errors import BenchmarkError
 from benchmarks.jobs import ReadModel, submit
 from benchmarks.limits import measure_limits
@@ -53,6 +55,7 @@ def main() -> None:
 
 async def _measure(stack: Stack, chosen: Sequence[str]) -> Figures:
     """Measure one after the other; what leaves work behind comes last."""
+    others, began = _used_by_others(stack), time.perf_counter()
     _say("warming up")
     await _warm_up(stack)
     _say("raw limits")
@@ -67,7 +70,12 @@ async def _measure(stack: Stack, chosen: Sequence[str]) -> Figures:
     if "http" in chosen:
         _say("requests per second")
         http = await measure_http(stack)
-    return Figures(utc_now(), this_machine(), limits, latency, throughput, http)
+    others = (_used_by_others(stack) - others) / (time.perf_counter() - began)
+    return Figures(utc_now(), this_machine(), others, limits, latency, throughput, http)
+
+
+def _used_by_others(stack: Stack) -> float:
+    return all_cpu_seconds() - own_cpu_seconds() - sum(cpu_seconds(stack.pids).values())
 
 
 async def _warm_up(stack: Stack) -> None:

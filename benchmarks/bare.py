@@ -66,8 +66,8 @@ async def get_report_job(job_id: str) -> ReportJob:
 
 
 @asynccontextmanager
-async def running_bare_app(port: int, log: Path) -> AsyncIterator[None]:
-    """Serve the bare routes from a process of their own while the body runs."""
+async def running_bare_app(port: int, log: Path) -> AsyncIterator[int]:
+    """Serve the bare routes from a process of their own while the body runs; give its id."""
     process = await ChildProcess.start(
         ProcessSpec(
             name="bare",
@@ -83,7 +83,7 @@ async def running_bare_app(port: int, log: Path) -> AsyncIterator[None]:
 
     try:
         await poll_until(listens, seconds=_START_SECONDS)
-        yield
+        yield process.identity.pid
     finally:
         await process.stop()
 

@@ -1,6 +1,7 @@
 """How much processor time each part of a stack has used, from /proc."""
 
 import os
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,11 @@ _PROC: Final = Path("/proc")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PARENT, _USER, _SYSTEM, _REAPED_USER, _REAPED_SYSTEM = 1, 11, 12, 13, 14
 """Positions after the command in /proc/<pid>/stat."""
+
+_IDLE: Final = (3, 4)
+"""Positions of idle and waiting for the disk after the name in a line of /proc/stat."""
+_ACCOUNTED: Final = 8
+"""What comes after those is counted among them already."""
 
 CHILDREN: Final = "its children"
 
@@ -45,6 +51,24 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
         else:
             used[name] = (own + below(pid)) / _TICKS
     return used
+
+
+def all_cpu_seconds() -> float:
+    """Return the seconds used so far on our cores, by whomever."""
+    ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    ticks = 0
+    for line in (_PROC / "stat").read_text().splitlines():
+        name, *values = line.split()
+        if name in ours:
+            spent = [int(value) for value in values[:_ACCOUNTED]]
+            ticks += sum(spent) - sum(spent[position] for position in _IDLE)
+    return ticks / _TICKS
+
+
+def own_cpu_seconds() -> float:
+    """Return the seconds used so far by this process and by its children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _processes() -> dict[int, _Process]:

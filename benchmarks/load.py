@@ -50,6 +50,8 @@ class LoadResult:
 
     latency: Summary
     per_second: float
+    requests: int
+    """All that were answered, those of the warm-up too."""
     own_cpu: float
     unexpected: dict[str, int]
 
@@ -92,6 +94,7 @@ class _Tally:
     until: float
     requests: Iterator[bytes]
     expected_status: int
+    answered: int = 0
     latencies: list[float] = field(default_factory=list)
     unexpected: Counter[str] = field(default_factory=Counter)
 
@@ -99,6 +102,7 @@ class _Tally:
         return next(self.requests, None) if time.perf_counter() < self.until else None
 
     def note(self, answer: Answer, latency: float) -> None:
+        self.answered += 1
         if answer.status != self.expected_status:
             self.unexpected[str(answer.status)] += 1
         if time.perf_counter() >= self.counted_from:
@@ -156,6 +160,7 @@ async def _run(load: Load) -> LoadResult:
     return LoadResult(
         latency=Summary.of(tally.latencies),
         per_second=len(tally.latencies) / (now - counted_from),
+        requests=tally.answered,
         own_cpu=(time.process_time() - cpu) / (now - began),
         unexpected=dict(tally.unexpected),
     )

@@ -8,6 +8,7 @@ from typing import Final
 import asyncpg
 
 from benchmarks.bare import running_bare_app
+from benchmarks.cpu import cpu_seconds
 from benchmarks.jobs import ACCEPTED, OK, ReadModel
 from benchmarks.load import Load, LoadResult, generate
 from benchmarks.stack import SUBMISSION, Stack
@@ -17,19 +18,23 @@ _ROUNDS: Final = 3
 _SECONDS: Final = 2.0
 _WARM_UP: Final = 0.5
 _JOBS_ASKED_FOR: Final = 200
+_SERVER: Final = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How a server answered a load, and what each request cost its process, in milliseconds."""
+
+    load: LoadResult
+    cpu_per_request: float
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """The same load on the gateway and on the bare route, each the median of its rounds."""
 
-    gateway: LoadResult
-    bare: LoadResult
-
-    @property
-    def ratio(self) -> float:
-        """The gateway's requests per second over the bare route's."""
-        return self.gateway.per_second / self.bare.per_second
+    gateway: Served
+    bare: Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class HttpFigures:
 
     get: Beside
     post: Beside
-    post_under_work: LoadResult
+    post_under_work: Served
 
 
 async def measure_http(stack: Stack) -> HttpFigures:
@@ -50,11 +55,13 @@ async def measure_http(stack: Stack) -> HttpFigures:
         await connection.close()
     reads = _load(stack.gateway_port, [get(f"/report-jobs/{job_id}") for job_id in job_ids], OK)
     writes = _load(stack.gateway_port, [SUBMISSION], ACCEPTED)
-    async with running_bare_app(stack.bare_port, stack.directory.log("bare")):
-        read = await _in_turns(reads, stack.bare_port)
-        under_work = await generate(writes)
+    gateway = stack.pids["gateway"]
+    async with running_bare_app(stack.bare_port, stack.directory.log("bare")) as bare:
+        peer = _Peer(stack.bare_port, bare)
+        read = await _in_turns(reads, gateway, peer)
+        under_work = await _serve(writes, gateway)
         with stack.paused("report-worker", "status-projector", "notifier"):
-            written = await _in_turns(writes, stack.bare_port)
+            written = await _in_turns(writes, gateway, peer)
     return HttpFigures(get=read, post=written, post_under_work=under_work)
 
 
@@ -68,14 +75,27 @@ def _load(port: int, requests: Sequence[bytes], expected_status: int) -> Load:
     )
 
 
-async def _in_turns(load: Load, bare_port: int) -> Beside:
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    port: int
+    pid: int
+
+
+async def _in_turns(load: Load, gateway_pid: int, peer: _Peer) -> Beside:
     gateway, bare = [], []
     for _ in range(_ROUNDS):
-        gateway.append(await generate(load))
-        bare.append(await generate(replace(load, port=bare_port)))
+        gateway.append(await _serve(load, gateway_pid))
+        bare.append(await _serve(replace(load, port=peer.port), peer.pid))
     return Beside(_median(gateway), _median(bare))
 
 
-def _median(results: Sequence[LoadResult]) -> LoadResult:
-    middle = statistics.median_low([result.per_second for result in results])
-    return next(result for result in results if result.per_second == middle)
+async def _serve(load: Load, pid: int) -> Served:
+    used = cpu_seconds({_SERVER: pid})[_SERVER]
+    result = await generate(load)
+    used = cpu_seconds({_SERVER: pid})[_SERVER] - used
+    return Served(result, used * 1000 / result.requests)
+
+
+def _median(rounds: Sequence[Served]) -> Served:
+    middle = statistics.median_low([one.load.per_second for one in rounds])
+    return next(one for one in rounds if one.load.per_second == middle)

@@ -1,5 +1,6 @@
 """The figures as people read them, and as programs do: ratios first, then the absolute values."""
 
+import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -11,8 +12,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from benchmarks.limits import Limits
-from benchmarks.load import LoadResult
-from benchmarks.measure_http import Beside, HttpFigures
+from benchmarks.measure_http import Beside, HttpFigures, Served
 from benchmarks.measure_latency import PER_SECOND, Latency
 from benchmarks.measure_throughput import Throughput
 from benchmarks.samples import Summary
@@ -55,6 +55,8 @@ class Figures:
 
     taken_at: datetime
     machine: Machine
+    others: float
+    """Cores' worth of time that processes which aren't ours took meanwhile."""
     limits: Limits
     latency: Latency | None
     throughput: Throughput | None
@@ -120,10 +122,13 @@ def lines(figures: Figures) -> Iterator[str]:
         yield from _shares("share of one core, in percent", figures.latency.busy, 100)
     if figures.throughput is not None:
         yield from _shares("CPU per no-op job (ms)", figures.throughput.cpu_per_job, 1)
+        yield f"    {figures.throughput.flushes_per_job:.2f} flushes of PostgreSQL's log per job"
     if figures.http is not None:
-        own = figures.http.get.bare.own_cpu * 100
+        own = figures.http.get.bare.load.own_cpu * 100
         yield ""
-        yield f"the load generator took up to {own:.0f} % of one core"
+        yield f"The load generator took up to {own:.0f} % of one core."
+    yield ""
+    yield f"Other programs took {figures.others * 100:.0f} % of one core meanwhile."
 
 
 def _http_rows(http: HttpFigures) -> Iterator[Row]:
@@ -132,11 +137,13 @@ def _http_rows(http: HttpFigures) -> Iterator[Row]:
     yield from _beside("POST, the whole stack at work", http.post_under_work, http.post)
 
 
-def _beside(name: str, ours: LoadResult, beside: Beside) -> Iterator[Row]:
-    peer = beside.bare
-    yield Row(name, ours.per_second, "/s", "bare route", peer.per_second, "more")
-    yield Row("    p50", ours.latency.p50, "ms", "bare route", peer.latency.p50, "less")
-    yield Row("    p99", ours.latency.p99, "ms", "bare route", peer.latency.p99, "less")
+def _beside(name: str, served: Served, beside: Beside) -> Iterator[Row]:
+    ours, peer, bare = served.load, beside.bare.load, "bare route"
+    cpu, peer_cpu = served.cpu_per_request, beside.bare.cpu_per_request
+    yield Row(name, ours.per_second, "/s", bare, peer.per_second, "more")
+    yield Row("    p50", ours.latency.p50, "ms", bare, peer.latency.p50, "less")
+    yield Row("    p99", ours.latency.p99, "ms", bare, peer.latency.p99, "less")
+    yield Row("    CPU of the server's process", cpu, "ms", bare, peer_cpu, "less")
 
 
 def _throughput_rows(throughput: Throughput, limits: Limits) -> Iterator[Row]:
@@ -196,7 +203,9 @@ def _columns(*cells: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"  # noqa: PLR2004 - three digits tell
+    """Write about three digits, which is as many as tell something."""
+    decimals = max(0, 2 - max(0, math.floor(math.log10(value)))) if value > 0 else 0
+    return f"{value:,.{decimals}f}"
 
 
 def _processor() -> str:
