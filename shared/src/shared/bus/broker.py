@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -46,33 +47,36 @@ class BusConnection:
     def __init__(self, broker: KafkaBroker, settings: KafkaSettings) -> None:
         self._broker = broker
         self._settings = settings
-        self._connected = asyncio.Event()
+        self._is_connected = False
+        self._is_started = False
 
     @property
     def is_connected(self) -> bool:
-        """Whether the first connection was made; the client keeps it up from then on."""
-        return self._connected.is_set()
-
-    async def wait_connected(self) -> None:
-        """Return once the first connection was made."""
-        await self._connected.wait()
+        """Whether messages can be published; the client keeps the connection up from then on."""
+        return self._is_connected
 
     async def connect(self) -> None:
-        """Connect, trying again with backoff until it works."""
+        """Connect and join the groups, trying again with backoff until it works.
+
+        Messages are published before the groups are joined: that may have to wait until the
+        broker has given up on a member that died.
+        """
         backoff = Backoff(first=0.2, longest=self._settings.connect_retry_longest)
         retry = 0
-        while not self.is_connected:
+        while not self._is_started:
             try:
                 async with asyncio.timeout(self._settings.request_timeout * 3):
                     await self._reach_any_server()
-                    await self._start()
+                    await _to_its_end(self._broker.connect(), self._settings.request_timeout)
+                    self._is_connected = True
+                    await _to_its_end(self._broker.start(), self._settings.request_timeout)
             except (KafkaError, OSError) as error:
                 retry += 1
                 _log.warning("kafka not reachable", error=type(error).__name__, retry=retry)
                 await self._close()
                 await asyncio.sleep(backoff.delay(retry))
             else:
-                self._connected.set()
+                self._is_started = True
 
     async def ping(self) -> None:
         """Raise unless the cluster answers a request for its description."""
@@ -83,21 +87,11 @@ class BusConnection:
 
     async def close(self) -> None:
         """Leave the groups and close all connections within the request timeout."""
-        self._connected.clear()
+        self._is_started = False
         await self._close()
 
-    async def _start(self) -> None:
-        """Start the broker; who cancels this waits a while, for half a client can't be closed."""
-        starting = asyncio.ensure_future(self._broker.start())
-        try:
-            await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            outcome = asyncio.gather(starting, return_exceptions=True)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(outcome, self._settings.request_timeout)
-            raise
-
     async def _close(self) -> None:
+        self._is_connected = False
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 await self._broker.stop()
@@ -122,3 +116,15 @@ class BusConnection:
             writer.close()
             return
         raise last_error or ConnectionError("no bootstrap server is configured")
+
+
+async def _to_its_end(step: Coroutine[Any, Any, object], patience: float) -> None:
+    """Run a step of connecting; who cancels it waits a while, for half a client can't be closed."""
+    running = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        outcome = asyncio.gather(running, return_exceptions=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(outcome, patience)
+        raise
