@@ -117,9 +117,6 @@ class LogReader:
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
             # A fetch that leaves a partition out would otherwise stall it for half a second.
             fetch_max_wait_ms=100,
-            # The least that brokers allow by default: what a killed member held waits this long.
-            session_timeout_ms=6_000,
-            heartbeat_interval_ms=2_000,
             # How long the group waits for a member that was killed: what brokers allow at least.
             session_timeout_ms=6000,
             heartbeat_interval_ms=2000,
