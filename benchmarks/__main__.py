@@ -45,7 +45,7 @@ def main() -> None:
         with fresh_stack(_say) as stack:
             figures = uvloop.run(_measure(stack, chosen))
     except (BenchmarkError, SetupError, OSError, asyncpg.PostgresError, KafkaError) as error:
-        sys.exit(f"benchmarks: {error}")
+        sys.exit(f"benchmarks: {str(error) or type(error).__name__}")
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     results = HOME / "results.json"

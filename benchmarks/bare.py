@@ -6,16 +6,17 @@ Run as `python -m benchmarks.bare PORT`. It is served as the services are, by `s
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from fastapi import FastAPI
 
+from benchmarks.errors import BenchmarkError
 from gateway.domain import JobStatus
 from gateway.routes.contract import GenerateReportRequest, ReportJob
-from local_stack.child import ChildProcess, ProcessSpec
+from local_stack.child import ChildProcess, ProcessSpec, describe_log
 from local_stack.paths import CHECKOUT
 from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK, is_free
@@ -67,7 +68,12 @@ async def get_report_job(job_id: str) -> ReportJob:
 
 @asynccontextmanager
 async def running_bare_app(port: int, log: Path) -> AsyncIterator[int]:
-    """Serve the bare routes from a process of their own while the body runs; give its id."""
+    """Serve the bare routes from a process of their own while the body runs; give its id.
+
+    Raises:
+        BenchmarkError: where they can't be served.
+
+    """
     process = await ChildProcess.start(
         ProcessSpec(
             name="bare",
@@ -82,10 +88,17 @@ async def running_bare_app(port: int, log: Path) -> AsyncIterator[int]:
         return not await asyncio.to_thread(is_free, port)
 
     try:
-        await poll_until(listens, seconds=_START_SECONDS)
+        await _wait_until(listens, log)
         yield process.identity.pid
     finally:
         await process.stop()
+
+
+async def _wait_until(listens: Callable[[], Awaitable[bool]], log: Path) -> None:
+    try:
+        await poll_until(listens, seconds=_START_SECONDS)
+    except TimeoutError:
+        raise BenchmarkError(f"the bare routes can't be served; {describe_log(log)}") from None
 
 
 if __name__ == "__main__":
