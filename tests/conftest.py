@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from local_stack.paths import StackDirectory
+from tests.support.containers import Announce
 from tests.support.servers import (
     DatabaseUrls,
     Kafka,
@@ -37,9 +38,22 @@ def run_directory() -> Iterator[StackDirectory]:
 
 
 @pytest.fixture(scope="session")
-async def kafka(run_directory: StackDirectory) -> AsyncIterator[Kafka]:
+def announce(pytestconfig: pytest.Config) -> Announce:
+    """Shows a line at once, past the capture of what tests print."""
+    plugins = pytestconfig.pluginmanager
+    terminal, capture = plugins.getplugin("terminalreporter"), plugins.getplugin("capturemanager")
+
+    def show(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            terminal.write_line(f"\n{line}", yellow=True)
+
+    return show
+
+
+@pytest.fixture(scope="session")
+async def kafka(run_directory: StackDirectory, announce: Announce) -> AsyncIterator[Kafka]:
     """The broker of the environment or of a container engine, else a local one."""
-    async with external_kafka() as external:
+    async with external_kafka(announce) as external:
         if external is not None:
             yield external
             return
@@ -58,9 +72,9 @@ async def local_kafka(kafka: Kafka, run_directory: StackDirectory) -> AsyncItera
 
 
 @pytest.fixture(scope="session")
-async def postgres(run_directory: StackDirectory) -> AsyncIterator[Postgres]:
+async def postgres(run_directory: StackDirectory, announce: Announce) -> AsyncIterator[Postgres]:
     """The server of the environment or of a container engine, else a local one."""
-    async with external_postgres() as external:
+    async with external_postgres(announce) as external:
         if external is not None:
             yield external
             return

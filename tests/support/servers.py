@@ -20,7 +20,7 @@ from local_stack.kafka import KafkaServer, prepare_kafka, wait_for_broker
 from local_stack.paths import LOCAL, StackDirectory
 from local_stack.ports import Ports
 from local_stack.postgres import PostgresServer, prepare_postgres, wait_for_database
-from tests.support.containers import kafka_container, postgres_container
+from tests.support.containers import Announce, kafka_container, postgres_container
 
 SESSIONS: Final = LOCAL / "tests"
 """One folder per test run, deleted at its end, or by a later run where it was killed."""
@@ -200,28 +200,24 @@ async def run_postgres(directory: StackDirectory) -> AsyncIterator[LocalPostgres
 
 
 @asynccontextmanager
-async def external_kafka() -> AsyncIterator[Kafka | None]:
+async def external_kafka(announce: Announce) -> AsyncIterator[Kafka | None]:
     """Give the broker of the environment, or of a container engine; None where there is neither."""
     if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         await wait_for_broker(servers, seconds=_EXTERNAL_SECONDS)
         yield ExternalKafka(servers)
         return
-    with kafka_container() as address:
-        if address is not None:
-            await wait_for_broker(address, seconds=_EXTERNAL_SECONDS)
+    async with kafka_container(announce) as address:
         yield ExternalKafka(address) if address is not None else None
 
 
 @asynccontextmanager
-async def external_postgres() -> AsyncIterator[Postgres | None]:
+async def external_postgres(announce: Announce) -> AsyncIterator[Postgres | None]:
     """Give the server of the environment, or of a container engine; None where there is neither."""
     if admin_dsn := os.environ.get("DATABASE_URL"):
         await wait_for_database(admin_dsn, seconds=_EXTERNAL_SECONDS)
         yield Postgres(admin_dsn)
         return
-    with postgres_container() as address:
-        if address is not None:
-            await wait_for_database(address, seconds=_EXTERNAL_SECONDS)
+    async with postgres_container(announce) as address:
         yield Postgres(address) if address is not None else None
 
 
