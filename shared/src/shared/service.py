@@ -1,6 +1,7 @@
 """Runs a service: its background loops, its HTTP port, and the way both come to an end."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -74,6 +75,10 @@ def serve(app: ASGIApp, settings: ServerSettings) -> None:
 
     After a clean end the process exits with status 0.
     """
+    # What the imports made lives as long as the process: a full collection that walks through all
+    # of it stops every request for a tenth of a second.
+    gc.collect()
+    gc.freeze()
     # uvicorn raises the signal again once all is closed, which would by default kill the process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
