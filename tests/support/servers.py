@@ -43,19 +43,15 @@ class ExternalKafka:
     bootstrap_servers: str
 
 
-class LocalKafka:
-    """A broker of our own, which a test may kill. It keeps its address and data."""
+class _LocalServer:
+    """The life of a server of our own. It keeps its address and data through all of it."""
 
-    def __init__(self, server: KafkaServer) -> None:
+    def __init__(self, server: KafkaServer | PostgresServer) -> None:
         self._server = server
         self._process: ChildProcess | None = None
 
-    @property
-    def bootstrap_servers(self) -> str:
-        return self._server.bootstrap_servers
-
     async def start(self) -> None:
-        """Start, and return when the broker answers and isn't fenced."""
+        """Start, and return when the server is ready, crash recovery included."""
         self._process = await ChildProcess.start(self._server.spec)
         await self._server.wait_until_ready()
 
@@ -66,7 +62,7 @@ class LocalKafka:
             self._process = None
 
     async def kill(self) -> None:
-        """Crash: SIGKILL."""
+        """Crash: SIGKILL for the server and all its processes."""
         if self._process is not None:
             await self._process.kill()
             self._process = None
@@ -75,6 +71,16 @@ class LocalKafka:
         """Shut down cleanly and start again."""
         await self.stop()
         await self.start()
+
+
+class LocalKafka(_LocalServer):
+    """A broker of our own, which a test may kill."""
+
+    _server: KafkaServer
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self._server.bootstrap_servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,35 +121,14 @@ class Postgres:
             await connection.close()
 
 
-class LocalPostgres(Postgres):
+class LocalPostgres(Postgres, _LocalServer):
     """A server of our own, which a test may kill or put back to an earlier copy of its data."""
 
+    _server: PostgresServer
+
     def __init__(self, server: PostgresServer) -> None:
-        super().__init__(server.admin_dsn)
-        self._server = server
-        self._process: ChildProcess | None = None
-
-    async def start(self) -> None:
-        """Start, and return when the server takes connections, crash recovery included."""
-        self._process = await ChildProcess.start(self._server.spec)
-        await self._server.wait_until_ready()
-
-    async def stop(self) -> None:
-        """Shut down cleanly (PostgreSQL's fast shutdown)."""
-        if self._process is not None:
-            await self._process.stop()
-            self._process = None
-
-    async def kill(self) -> None:
-        """Crash: SIGKILL for the server and all its processes."""
-        if self._process is not None:
-            await self._process.kill()
-            self._process = None
-
-    async def restart(self) -> None:
-        """Shut down cleanly and start again."""
-        await self.stop()
-        await self.start()
+        Postgres.__init__(self, server.admin_dsn)
+        _LocalServer.__init__(self, server)
 
     async def save_copy(self) -> Path:
         """Crash, copy the data folder, start again; return the copy."""
