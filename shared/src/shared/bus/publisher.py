@@ -67,7 +67,7 @@ class BusPublisher:
     async def _send(self, message: OutgoingMessage) -> "asyncio.Future[object] | None":
         """Hand a message to the client, which sends it soon; None where it is too large."""
         try:
-            return await self._broker.publish(
+            acknowledgement: asyncio.Future[object] = await self._broker.publish(
                 message.value,
                 self._settings.topic(message.topic),
                 key=message.key,
@@ -77,6 +77,14 @@ class BusPublisher:
             )
         except MessageSizeTooLargeError:
             return None
+        # Once one message has failed nobody awaits those behind it; their failures are no news.
+        acknowledgement.add_done_callback(_take_note)
+        return acknowledgement
+
+
+def _take_note(acknowledgement: "asyncio.Future[object]") -> None:
+    if not acknowledgement.cancelled():
+        acknowledgement.exception()
 
 
 async def _is_acknowledged(
