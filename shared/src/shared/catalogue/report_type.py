@@ -67,6 +67,18 @@ class Limits(_Declared):
         le=timedelta(days=1),
         description="Time that the query may run while its rows are taken, as PT15M or in seconds.",
     )
+    queue_ttl: timedelta = Field(
+        default=timedelta(days=1),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=30),
+        description="Time that a run may wait for its first attempt before it is EXPIRED.",
+    )
+    max_duration: timedelta = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=1),
+        description="Time that one attempt may take as a whole before it is TIMED_OUT.",
+    )
 
 
 class Chart(_Declared):

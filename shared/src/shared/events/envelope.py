@@ -12,13 +12,17 @@ from pydantic import ValidationError
 from shared.clock import rfc3339
 from shared.events.payloads import (
     AnyJobEvent,
+    CancelRequested,
+    DeleteRequested,
     ExecutionEvent,
     JobAttemptEnded,
     JobCompleted,
     JobEvent,
     JobFailed,
+    JobProgressed,
     JobStarted,
     ReportRequested,
+    RetryRequested,
     RunEnded,
     WebhookDelivered,
     WebhookExhausted,
@@ -31,7 +35,11 @@ _NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 TOPICS: Final[dict[type[JobEvent], Topic]] = {
     ReportRequested: Topic.REQUESTS,
+    RetryRequested: Topic.REQUESTS,
+    CancelRequested: Topic.REQUESTS,
+    DeleteRequested: Topic.REQUESTS,
     JobStarted: Topic.EVENTS,
+    JobProgressed: Topic.EVENTS,
     JobAttemptEnded: Topic.EVENTS,
     JobCompleted: Topic.EVENTS,
     JobFailed: Topic.EVENTS,

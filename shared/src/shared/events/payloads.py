@@ -87,6 +87,25 @@ class ReportRequested(JobEvent):
     request: RequestedReport
 
 
+class RetryRequested(JobEvent):
+    """A client asked for a job that had FAILED to be run again; `run` is the run that begins."""
+
+    request: RequestedReport
+    requested_at: Moment
+
+
+class CancelRequested(JobEvent):
+    """A client asked for a job to be stopped; `run` is the run that it saw, and no other ends."""
+
+    requested_at: Moment
+
+
+class DeleteRequested(JobEvent):
+    """A client asked for a job and its report to be removed for good."""
+
+    requested_at: Moment
+
+
 class ExecutionEvent(JobEvent):
     """Something happened to the execution of a run; `sequence` orders equals of one attempt."""
 
@@ -99,6 +118,28 @@ class JobStarted(ExecutionEvent):
 
     started_at: Moment
     worker: str
+
+
+class Progress(Payload):
+    """How far an attempt has come; what isn't known is null."""
+
+    phase: str = Field(
+        min_length=1, max_length=50, description="What is being done, such as query or upload."
+    )
+    percent: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        default=None, description="Never goes back within an attempt."
+    )
+    rows_processed: Count | None = None
+    rows_total: Count | None = Field(default=None, description="May be an estimate.")
+
+
+class JobProgressed(ExecutionEvent):
+    """An attempt has come further; at most one a second per job, `sequence` from 1."""
+
+    started_at: Moment
+    progressed_at: Moment
+    worker: str
+    progress: Progress
 
 
 class AttemptOutcome(StrEnum):
@@ -136,7 +177,8 @@ class RunEnded(ExecutionEvent):
     """The end of a run: exactly one JobCompleted or JobFailed per run."""
 
     started_at: Moment | None = Field(
-        default=None, description="Start of the attempt that ended the run, if there was one."
+        default=None,
+        description="Start of the attempt that ended the run; null where none was going on.",
     )
     finished_at: Moment
 
@@ -147,6 +189,9 @@ class JobCompleted(RunEnded):
     request: RequestedReport
     artifact: Artifact
     row_count: Count
+    duration_ms: Count | None = Field(
+        default=None, description="Time that the attempt took, as its worker measured it."
+    )
 
 
 class JobFailed(RunEnded):
@@ -183,7 +228,11 @@ class WebhookExhausted(WebhookEvent):
 
 AnyJobEvent = (
     ReportRequested
+    | RetryRequested
+    | CancelRequested
+    | DeleteRequested
     | JobStarted
+    | JobProgressed
     | JobAttemptEnded
     | JobCompleted
     | JobFailed

@@ -6,14 +6,18 @@ from typing import Final, assert_never
 from shared.events import (
     UNKNOWN,
     AnyJobEvent,
+    CancelRequested,
+    DeleteRequested,
     ExecutionEvent,
     JobAttemptEnded,
     JobCompleted,
     JobEvent,
     JobFailed,
+    JobProgressed,
     JobStarted,
     ReportRequested,
     RequestedReport,
+    RetryRequested,
     WebhookDelivered,
     WebhookExhausted,
 )
@@ -77,7 +81,7 @@ def _description(event: AnyJobEvent) -> Description:
 
 def _request(event: AnyJobEvent) -> RequestedReport | None:
     match event:
-        case ReportRequested() | JobCompleted() | JobFailed():
+        case ReportRequested() | RetryRequested() | JobCompleted() | JobFailed():
             return event.request
         case _:
             return None
@@ -85,18 +89,13 @@ def _request(event: AnyJobEvent) -> RequestedReport | None:
 
 def _execution(event: AnyJobEvent) -> Execution:
     match event:
-        case ReportRequested():
+        case ReportRequested() | RetryRequested():
             return _requested(event, run=event.run)
-        case WebhookDelivered() | WebhookExhausted():
+        case CancelRequested() | DeleteRequested() | WebhookDelivered() | WebhookExhausted():
             # All that it says of the execution is that the job was once requested.
             return _requested(event, run=_FIRST_RUN)
-        case JobStarted():
-            return Execution(
-                version=_version(event, ExecutionRank.STARTED),
-                status=Status.RUNNING,
-                updated_at=event.started_at,
-                started_at=event.started_at,
-            )
+        case JobStarted() | JobProgressed():
+            return _running(event)
         case JobAttemptEnded():
             # The run goes on: to a client it waits again, and an error isn't its outcome yet.
             return Execution(
@@ -122,11 +121,21 @@ def _version(event: ExecutionEvent, rank: ExecutionRank) -> tuple[int, ...]:
     return (event.run, phase, event.attempt, rank, event.sequence)
 
 
+def _running(event: JobStarted | JobProgressed) -> Execution:
+    """Put progress, whose sequence begins at 1, above the start of its attempt."""
+    return Execution(
+        version=_version(event, ExecutionRank.STARTED),
+        status=Status.RUNNING,
+        updated_at=event.progressed_at if isinstance(event, JobProgressed) else event.started_at,
+        started_at=event.started_at,
+    )
+
+
 def _requested(event: JobEvent, *, run: int) -> Execution:
     return Execution(
         version=(run, _GOES_ON, 0, ExecutionRank.REQUESTED, 0),
         status=Status.PENDING,
-        updated_at=event.created_at,
+        updated_at=event.requested_at if isinstance(event, RetryRequested) else event.created_at,
     )
 
 
