@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from report_worker.reports.columns import column_mistakes
 from report_worker.reports.errors import declared_wrongly, from_source_error
 from report_worker.reports.report import ReportSpec
-from shared.catalogue import Binding, ColumnType, ReportType
+from shared.catalogue import Binding, ReportType
 
 # The driver waits this much longer than the server's own limit, for a server that went silent.
 _GRACE_SECONDS = 15.0
+
+SOURCE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What a data source's driver raises."""
 
 # How soon the server notices that the client of a running query is gone: cancelled, or killed.
 _NOTICE_CLIENT_GONE = "SET client_connection_check_interval = '500ms'"
@@ -25,15 +29,6 @@ _PINNED_SETTINGS = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
-}
-
-# What each declared type may come from; text takes anything.
-_ACCEPTED_TYPES = {
-    ColumnType.INTEGER: {"int2", "int4", "int8"},
-    ColumnType.DECIMAL: {"numeric", "int2", "int4", "int8"},
-    ColumnType.DATE: {"date"},
-    ColumnType.TIMESTAMP: {"timestamptz", "timestamp"},
-    ColumnType.BOOLEAN: {"bool"},
 }
 
 
@@ -58,24 +53,39 @@ async def open_snapshot(
     started = asyncio.get_running_loop().time()
     limit = spec.report_type.limits.statement_timeout.total_seconds()
     try:
-        connection = await _connect(dsn, limit, connect_limit)
-        try:
-            async with asyncio.timeout(limit + _GRACE_SECONDS):
-                if connection.get_server_version().major >= _FIRST_VERSION_THAT_NOTICES:
-                    await connection.execute(_NOTICE_CLIENT_GONE)
-                transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-                await transaction.start()
-                query = await _bound_query(connection, spec)
-                await _check_columns(connection, spec.report_type, query)
-                started = asyncio.get_running_loop().time()
-                yield Snapshot(connection, query, limit)
-                await transaction.rollback()
-            await connection.close(timeout=connect_limit)
-        finally:
-            connection.terminate()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        async with (
+            asyncio.timeout(connect_limit + limit + _GRACE_SECONDS),
+            open_session(dsn, statement_limit=limit, connect_limit=connect_limit) as connection,
+        ):
+            query = await _bound_query(connection, spec)
+            await _check_columns(connection, spec.report_type, query)
+            started = asyncio.get_running_loop().time()
+            yield Snapshot(connection, query, limit)
+    except SOURCE_ERRORS as error:
         ran = asyncio.get_running_loop().time() - started
         raise from_source_error(error, ran_seconds=ran, limit_seconds=limit) from error
+
+
+@asynccontextmanager
+async def open_session(
+    dsn: str, *, statement_limit: float, connect_limit: float
+) -> AsyncIterator[asyncpg.Connection]:
+    """Connect with pinned settings and begin a read-only transaction of one snapshot.
+
+    Limits in seconds. Raises what `SOURCE_ERRORS` names. Leaving with an error or by cancellation
+    drops the connection at once.
+    """
+    connection = await _connect(dsn, statement_limit, connect_limit)
+    try:
+        if connection.get_server_version().major >= _FIRST_VERSION_THAT_NOTICES:
+            await connection.execute(_NOTICE_CLIENT_GONE, timeout=connect_limit)
+        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+        await transaction.start()
+        yield connection
+        await transaction.rollback()
+        await connection.close(timeout=connect_limit)
+    finally:
+        connection.terminate()
 
 
 async def _connect(dsn: str, statement_limit: float, connect_limit: float) -> asyncpg.Connection:
@@ -114,15 +124,11 @@ async def _check_columns(
     connection: asyncpg.Connection, report_type: ReportType, query: str
 ) -> None:
     """Hold the declared columns against the query's; numbers that were floats are refused."""
+    for mistake in column_mistakes(report_type.columns, await column_types(connection, query)):
+        raise declared_wrongly(report_type.name, mistake.reason)
+
+
+async def column_types(connection: asyncpg.Connection, query: str) -> dict[str, str]:
+    """Prepare a query; return its columns with the names of their PostgreSQL types."""
     statement = await connection.prepare(query)
-    found = {attribute.name: attribute.type.name for attribute in statement.get_attributes()}
-    for column in report_type.columns:
-        if column.name not in found:
-            raise declared_wrongly(report_type.name, f"the query has no column {column.name}")
-        accepted = _ACCEPTED_TYPES.get(column.type)
-        if accepted is not None and found[column.name] not in accepted:
-            raise declared_wrongly(
-                report_type.name,
-                f"column {column.name} is declared {column.type}, and the query gives"
-                f" {found[column.name]}",
-            )
+    return {attribute.name: attribute.type.name for attribute in statement.get_attributes()}
