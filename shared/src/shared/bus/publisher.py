@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faststream.exceptions import FastStreamException
 from faststream.kafka import KafkaBroker
 
-from shared.bus.broker import BusConnection
+from shared.bus.broker import BusConnection, producer_of
 from shared.events import OutgoingMessage
 from shared.settings import KafkaSettings
 
@@ -54,7 +55,8 @@ class BusPublisher:
         reason = "all too large"
         try:
             async with asyncio.timeout(self._settings.publish_timeout):
-                sent = [(message, await self._send(message)) for message in messages]
+                producer = producer_of(self._broker)
+                sent = [(message, await self._send(producer, message)) for message in messages]
                 for message, acknowledgement in sent:
                     if await _is_acknowledged(message, acknowledgement):
                         acknowledged.append(message)
@@ -64,16 +66,16 @@ class BusPublisher:
             raise BusUnavailableError(f"no acknowledgement: {reason}")
         return acknowledged
 
-    async def _send(self, message: OutgoingMessage) -> "asyncio.Future[object] | None":
+    async def _send(
+        self, producer: AIOKafkaProducer, message: OutgoingMessage
+    ) -> "asyncio.Future[object] | None":
         """Hand a message to the client, which sends it soon; None where it is too large."""
         try:
-            acknowledgement: asyncio.Future[object] = await self._broker.publish(
-                message.value,
+            acknowledgement: asyncio.Future[object] = await producer.send(
                 self._settings.topic(message.topic),
+                message.value,
                 key=message.key,
-                headers=message.headers,
-                correlation_id=message.headers.get("ce_subject", ""),
-                no_confirm=True,
+                headers=[(name, value.encode()) for name, value in message.headers.items()],
             )
         except MessageSizeTooLargeError:
             return None
