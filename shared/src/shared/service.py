@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
-import uvicorn
 from starlette.types import ASGIApp
 
 from shared.bus import BusConnection, LogReader
 from shared.database import migrations
 from shared.database.pool import Database
+from shared.serving import run_server
 from shared.settings import ServerSettings
 from shared.telemetry.probes import Check
 
@@ -81,18 +81,7 @@ def serve(app: ASGIApp, settings: ServerSettings) -> None:
     gc.freeze()
     # uvicorn raises the signal again once all is closed, which would by default kill the process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        lifespan="on",
-        timeout_graceful_shutdown=int(settings.shutdown_grace),
-        timeout_keep_alive=75,
-    )
+    run_server(app, settings)
 
 
 async def _watched(name: str, loop: Coroutine[Any, Any, None]) -> None:

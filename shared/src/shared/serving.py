@@ -1,0 +1,77 @@
+"""The HTTP server of a service: uvicorn, and two things that ASGI has no word for.
+
+What answers for long has to hear of a shutdown while the server still waits for it: a lifespan
+may leave a function in its state under `STOPPING`, called when the server begins to stop. And a
+client that stopped reading has to be cut off, since a polite close waits for it: `cut_off`.
+"""
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.settings import ServerSettings
+
+STOPPING: Final = "stopping"
+_CUT_OFF: Final = "report_jobs.cut_off"
+_START_FAILED: Final = 3  # as `uvicorn.run` exits
+_KEEP_ALIVE_SECONDS: Final = 75
+
+
+class Server(uvicorn.Server):
+    """Tells the application that the end begins before it waits for the open answers."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop taking connections, and wait for the open ones within the grace."""
+        stopping = self.lifespan.state.get(STOPPING)
+        if stopping is not None:
+            stopping()
+        await super().shutdown(sockets)
+
+
+class _Protocol(HttpToolsProtocol):
+    """One connection, which each of its requests may cut off."""
+
+    transport: asyncio.Transport
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {_CUT_OFF: {"abort": self.transport.abort}}
+
+
+def configure(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
+    """Return how `app` is served."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=_Protocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=int(settings.shutdown_grace),
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+    )
+
+
+def run_server(app: ASGIApp, settings: ServerSettings) -> None:
+    """Serve until a signal; exit where the application or its port can't be opened."""
+    server = Server(configure(app, settings))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(_START_FAILED)
+
+
+def cut_off(scope: Scope) -> None:
+    """End the request's connection at once, with all that is still to be sent over it."""
+    abort = scope.get("extensions", {}).get(_CUT_OFF, {}).get("abort")
+    if abort is not None:  # another server's connection ends when the application raises
+        abort()

@@ -1,0 +1,73 @@
+"""The HTTP server of every service, over real connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from local_stack.polling import poll_until
+from shared.serving import STOPPING, cut_off
+from tests.support.serving import serving
+
+
+class Endless:
+    """Answers until it is told that the server stops."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await self.stopping.wait()
+        await send({"type": "http.response.body", "body": b"last"})
+
+
+async def test_an_endless_answer_hears_of_the_shutdown_and_ends_well() -> None:
+    endless = Endless()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, object]]:
+        yield {STOPPING: endless.stopping.set}
+
+    app = Starlette(routes=[Route("/", endless)], lifespan=lifespan)
+    async with (
+        serving(app, shutdown_grace=60) as served,
+        httpx.AsyncClient(base_url=served.url) as client,
+        client.stream("GET", "/") as response,
+    ):
+        parts = response.aiter_raw()
+        assert await anext(parts) == b"first"
+        served.stop()
+        assert b"".join([part async for part in parts]) == b"last"
+
+
+async def test_a_client_that_reads_nothing_is_cut_off_with_what_is_still_to_be_sent() -> None:
+    was_cut = asyncio.Event()
+
+    async def flood(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        try:
+            while True:
+                message = {"type": "http.response.body", "body": bytes(65536), "more_body": True}
+                await asyncio.wait_for(send(message), 0.2)
+        except TimeoutError:
+            cut_off(scope)
+            was_cut.set()
+
+    async with serving(Starlette(routes=[Mount("/", flood)])) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(30):
+            await was_cut.wait()
+
+        async def is_closed() -> bool:
+            return not served.server.server_state.connections
+
+        await poll_until(is_closed, seconds=30)
+        writer.close()
