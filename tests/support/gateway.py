@@ -16,7 +16,7 @@ from gateway.metrics import RequestMetrics, SubmissionMetrics
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.openapi import CONSTRUCTION
 from gateway.routes.services import Services
-from gateway.service import Downloads, Jobs, Submissions
+from gateway.service import Access, Downloads, Jobs, OpenAccess, Submissions
 from gateway.store import OpenArtifact
 from local_stack.paths import CATALOGUE
 from shared.bus import BusUnavailableError
@@ -86,6 +86,11 @@ class FakeReadModel:
         self._answer()
         return next((job for job in self.jobs.get(tenant, []) if job.job_id == job_id), None)
 
+    async def get_linked(self, job_id: JobId) -> Job | None:
+        self._answer()
+        found = (job for jobs in self.jobs.values() for job in jobs if job.job_id == job_id)
+        return next(found, None)
+
     async def newest(
         self, tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
     ) -> list[Job]:
@@ -135,6 +140,7 @@ class FakeGateway:
     bus: FakeBus = field(default_factory=FakeBus)
     read_model: FakeReadModel = field(default_factory=FakeReadModel)
     artifacts: FakeArtifacts = field(default_factory=FakeArtifacts)
+    access: Access = field(default_factory=OpenAccess)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     @property
@@ -168,6 +174,7 @@ class FakeGateway:
         """Return the ASGI application."""
         app = assemble(FastAPI(**CONSTRUCTION), RequestMetrics(self.registry))
         app.state.services = Services(
+            access=self.access,
             submissions=self.submissions,
             jobs=self.jobs,
             downloads=self.downloads,

@@ -178,16 +178,6 @@ async def test_no_such_job_is_no_file(
     assert response.status_code in {403, 404}
 
 
-async def test_a_signed_link_to_a_job_that_never_was_is_404(
-    client: httpx.AsyncClient, gateway: FakeGateway
-) -> None:
-    real = gateway.job_ids.new("default")
-    forged = real[:-1] + ("0" if real[-1] != "0" else "1")
-    response = await client.get(link(gateway, forged))
-    assert response.status_code == 404
-    assert response.json()["type"] == "urn:report-jobs:problem:job-not-found"
-
-
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("files", [{}, {PATH: [b"another file"]}])
 async def test_a_file_that_is_missing_or_another_is_never_handed_out(

@@ -14,7 +14,7 @@ from gateway.routes import failures, openapi
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.observing import ObservedRequests
 from gateway.routes.services import Services
-from gateway.service import Downloads, Jobs, Submissions
+from gateway.service import Downloads, Jobs, OpenAccess, Submissions
 from gateway.service.submissions import Publisher
 from gateway.settings import Settings
 from gateway.store import ArtifactStore, ReadModel
@@ -116,6 +116,7 @@ def _services(parts: _Parts, read_model: ReadModel, publisher: Publisher) -> Ser
         metrics=parts.metrics,
     )
     return Services(
+        access=OpenAccess(),
         submissions=submissions,
         jobs=jobs,
         downloads=Downloads(jobs, links, parts.artifacts),

@@ -1,5 +1,6 @@
 """What the gateway decides without I/O: what a job is to a client, and how listings are cut."""
 
+from gateway.domain.access import Caller, Scope
 from gateway.domain.errors import (
     ArtifactMissingError,
     ArtifactStoreUnavailableError,
@@ -7,6 +8,8 @@ from gateway.domain.errors import (
     JobNotFoundError,
     LinkExpiredError,
     LinkForgedError,
+    NotAuthenticatedError,
+    NotPermittedError,
     PageTokenError,
     ReadModelUnavailableError,
     ReportNotReadyError,
@@ -35,6 +38,7 @@ __all__ = [
     "LARGEST_PAGE",
     "ArtifactMissingError",
     "ArtifactStoreUnavailableError",
+    "Caller",
     "Job",
     "JobExpiredError",
     "JobFilter",
@@ -44,10 +48,13 @@ __all__ = [
     "JobView",
     "LinkExpiredError",
     "LinkForgedError",
+    "NotAuthenticatedError",
+    "NotPermittedError",
     "PageTokenError",
     "ReadModelUnavailableError",
     "ReportNotReadyError",
     "RequestRefusedError",
+    "Scope",
     "StoredArtifact",
     "WebhookOutcome",
     "clamp_page_size",

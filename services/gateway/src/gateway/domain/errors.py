@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.domain.access import Scope
 from shared.report_request import Violation
 
 
@@ -11,6 +12,18 @@ class RequestRefusedError(Exception):
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__(f"{len(violations)} violations")
         self.violations = tuple(violations)
+
+
+class NotAuthenticatedError(Exception):
+    """The request carries no credential, or none that is worth anything. The message is public."""
+
+
+class NotPermittedError(Exception):
+    """The caller is known but lacks the scope that the operation needs."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(f"lacks the scope {scope}")
+        self.scope = scope
 
 
 class PageTokenError(Exception):

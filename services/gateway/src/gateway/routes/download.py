@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway.domain import StoredArtifact
 from gateway.routes import problems
 from gateway.routes.problems import ProblemType
-from gateway.routes.services import Tenant, services_of
+from gateway.routes.services import services_of
 
 router = APIRouter(tags=["Reports"])
 
@@ -63,14 +63,17 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 )
 async def download_report(
     request: Request,
-    tenant: Tenant,
     job_id: Annotated[str, Path(alias="jobId")],
     exp: Annotated[str, Query(description="Part of the link.")] = "",
     sig: Annotated[str, Query(description="Part of the link.")] = "",
 ) -> Response:
-    """Fetch the report of a COMPLETED job. Use its `downloadUrl` as it is."""
+    """Fetch the report of a COMPLETED job. Use its `downloadUrl` as it is.
+
+    The link is the credential: its signature names this job and the moment it ends, and none but
+    those who could read the job were ever shown it.
+    """
     download = await services_of(request).downloads.fetch(
-        job_id, tenant, exp=exp, sig=sig, with_content=request.method != "HEAD"
+        job_id, exp=exp, sig=sig, with_content=request.method != "HEAD"
     )
     headers = _headers_of(download.artifact)
     if download.chunks is None:

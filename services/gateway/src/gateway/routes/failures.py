@@ -16,6 +16,8 @@ from gateway.domain import (
     JobNotFoundError,
     LinkExpiredError,
     LinkForgedError,
+    NotAuthenticatedError,
+    NotPermittedError,
     PageTokenError,
     ReadModelUnavailableError,
     ReportNotReadyError,
@@ -27,6 +29,7 @@ from shared.bus import BusUnavailableError
 from shared.report_request import Violation
 
 _RETRY: Final = {"retry-after": "2"}
+_CHALLENGE: Final = 'Bearer realm="report-jobs"'
 _CLIENT_LEFT: Final = 499  # nobody reads it; proxies write it in their logs
 
 _FIXED: Final[dict[type[Exception], ProblemError]] = {
@@ -68,6 +71,8 @@ def install(app: FastAPI) -> None:
     """Make every failure of `app` a problem."""
     handlers: dict[type[Exception], Any] = {
         ProblemError: _on_problem,
+        NotAuthenticatedError: _on_not_authenticated,
+        NotPermittedError: _on_not_permitted,
         RequestRefusedError: _on_refused,
         RequestValidationError: _on_bad_parameters,
         PageTokenError: _on_page_token,
@@ -87,6 +92,27 @@ async def _on_fixed(request: Request, error: Exception) -> Response:
 
 async def _on_problem(request: Request, error: ProblemError) -> Response:
     return problem_response(error, request.url.path)
+
+
+async def _on_not_authenticated(request: Request, error: NotAuthenticatedError) -> Response:
+    """Challenge the client (RFC 6750): where it sent no credential, without an error code."""
+    challenge = _CHALLENGE
+    if "authorization" in request.headers:
+        challenge += ', error="invalid_token"'
+    problem = ProblemError(
+        ProblemType.NOT_AUTHENTICATED, str(error), headers={"www-authenticate": challenge}
+    )
+    return problem_response(problem, request.url.path)
+
+
+async def _on_not_permitted(request: Request, error: NotPermittedError) -> Response:
+    challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{error.scope}"'
+    problem = ProblemError(
+        ProblemType.NOT_PERMITTED,
+        f"This needs the scope {error.scope}, which your credential doesn't have.",
+        headers={"www-authenticate": challenge},
+    )
+    return problem_response(problem, request.url.path)
 
 
 async def _on_refused(request: Request, error: RequestRefusedError) -> Response:

@@ -12,7 +12,7 @@ from gateway.domain import DEFAULT_PAGE_SIZE, JobFilter, JobStatus, clamp_page_s
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJob, ReportJobList
 from gateway.routes.problems import ProblemType
-from gateway.routes.services import Tenant, services_of
+from gateway.routes.services import Reader, services_of
 
 router = APIRouter(tags=["Reports"])
 
@@ -72,7 +72,7 @@ _JOB: Final[dict[int | str, dict[str, Any]]] = {
 )
 async def get_report_job(
     request: Request,
-    tenant: Tenant,
+    tenant: Reader,
     job_id: Annotated[str, Path(alias="jobId", examples=["job_12345"])],
 ) -> Response:
     """Say where a job stands.
@@ -101,7 +101,7 @@ async def get_report_job(
 )
 async def list_report_jobs(
     request: Request,
-    tenant: Tenant,
+    tenant: Reader,
     status: Annotated[JobStatus | None, Query(description="Only jobs in this state.")] = None,
     report_type: Annotated[
         str | None,

@@ -10,11 +10,14 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
 from gateway.routes import ROUTES
 from gateway.routes.contract import GenerateReportRequest, ReportJobEnded
-from gateway.routes.problems import Problem
+from gateway.routes.problems import Problem, ProblemType, documented
+from gateway.routes.services import Requires
 
 CONSTRUCTION: Final[dict[str, Any]] = {
     "title": "Reports API",
@@ -25,6 +28,17 @@ CONSTRUCTION: Final[dict[str, Any]] = {
     "redirect_slashes": False,  # a redirect would be built from the client's own Host header
 }
 """How the FastAPI application is made."""
+
+_SECURITY_SCHEMES: Final[dict[str, Any]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key of this gateway, or an access token (JWT) of the OpenID provider"
+        " that it trusts. Either speaks for one tenant and has scopes: `submit` (submit, retry,"
+        " cancel), `read`, and `admin` (both, and delete). A gateway may be run without"
+        " authentication; then none is needed.",
+    }
+}
 
 _FRAMEWORKS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
@@ -48,16 +62,37 @@ def document() -> dict[str, Any]:
     for path in generated["paths"].values():
         for operation in path.values():
             _drop_unused_422(operation["responses"])
+    for route in ROUTES:
+        _describe_access(route, generated["paths"])
     schemas = {**generated["components"]["schemas"], **_schemas_of_our_own()}
     for name in _FRAMEWORKS_OWN:
         schemas.pop(name, None)
     generated["components"]["schemas"] = dict(sorted(schemas.items()))
+    generated["components"]["securitySchemes"] = _SECURITY_SCHEMES
     return generated
 
 
 def rendered() -> str:
     """Return the document as it lies in docs/openapi.json."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe_access(route: BaseRoute, paths: dict[str, Any]) -> None:
+    """Say which scope a route needs, and how it answers those without."""
+    if not isinstance(route, APIRoute):
+        return
+    scopes = [
+        dependency.call.scope
+        for dependency in route.dependant.dependencies
+        if isinstance(dependency.call, Requires)
+    ]
+    for method in route.methods or ():
+        operation = paths[route.path_format][method.lower()]
+        operation["security"] = [{"bearer": [str(scope)]} for scope in scopes]
+        if scopes:
+            refusals = documented(ProblemType.NOT_AUTHENTICATED, ProblemType.NOT_PERMITTED)
+            responses = {str(status): answer for status, answer in refusals.items()}
+            operation["responses"] = dict(sorted({**operation["responses"], **responses}.items()))
 
 
 def _drop_unused_422(responses: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ class ProblemType(Enum):
     """The kinds of problem: slug of the type URI, status, title."""
 
     MALFORMED_JSON = ("malformed-json", 400, "The body is not acceptable JSON")
+    NOT_AUTHENTICATED = ("not-authenticated", 401, "Say who you are")
+    NOT_PERMITTED = ("not-permitted", 403, "Your credential doesn't permit this")
     LINK_INVALID = ("link-invalid", 403, "The download link is not valid")
     NOT_FOUND = ("not-found", 404, "There is nothing at this address")
     JOB_NOT_FOUND = ("job-not-found", 404, "There is no such job")
@@ -129,14 +131,24 @@ def _documented_response(problem_type: ProblemType) -> dict[str, Any]:
             MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}
         },
     }
-    if problem_type is ProblemType.UNAVAILABLE:
-        response["headers"] = {"Retry-After": RETRY_AFTER_HEADER}
+    if headers := _HEADERS.get(problem_type):
+        response["headers"] = headers
     return response
 
 
 RETRY_AFTER_HEADER: Final = {
     "description": "Seconds to wait before the next try.",
     "schema": {"type": "integer", "minimum": 1},
+}
+
+_CHALLENGE_HEADER: Final = {
+    "description": "How to authenticate (RFC 6750).",
+    "schema": {"type": "string"},
+}
+_HEADERS: Final[dict[ProblemType, dict[str, Any]]] = {
+    ProblemType.NOT_AUTHENTICATED: {"WWW-Authenticate": _CHALLENGE_HEADER},
+    ProblemType.NOT_PERMITTED: {"WWW-Authenticate": _CHALLENGE_HEADER},
+    ProblemType.UNAVAILABLE: {"Retry-After": RETRY_AFTER_HEADER},
 }
 
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from gateway.routes import problems
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.problems import ProblemType
-from gateway.routes.services import Tenant, services_of
+from gateway.routes.services import Reader, services_of
 
 router = APIRouter(tags=["Reports"])
 
@@ -20,6 +20,6 @@ router = APIRouter(tags=["Reports"])
         **problems.documented(ProblemType.INTERNAL_ERROR),
     },
 )
-async def list_report_types(request: Request, _tenant: Tenant) -> Response:
+async def list_report_types(request: Request, _tenant: Reader) -> Response:
     """Say which reports can be asked for, in which formats, with which parameters."""
     return Response(services_of(request).report_types, media_type="application/json")

@@ -1,11 +1,16 @@
-"""What the routes are given: the use cases, and the tenant that asks."""
+"""What the routes are given: the use cases, and the tenant that asks.
+
+Every route of a tenant's data takes its tenant as `Submitter`, `Reader` or `Admin`, which names
+the scope that it needs: so a request without that right never reaches the route.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gateway.service import Downloads, Jobs, Submissions
+from gateway.domain import NotPermittedError, Scope
+from gateway.service import Access, Downloads, Jobs, Submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,7 @@ class Services:
     in seconds.
     """
 
+    access: Access
     submissions: Submissions
     jobs: Jobs
     downloads: Downloads
@@ -30,9 +36,21 @@ def services_of(request: Request) -> Services:
     return services
 
 
-async def current_tenant() -> str:
-    """Return the tenant that the request speaks for: there is one, as nobody is asked yet."""
-    return "default"
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """A dependency: the tenant of a caller who has `scope`. `routes.openapi` documents it."""
+
+    scope: Scope
+
+    async def __call__(self, request: Request) -> str:
+        """Return the tenant, or end the request with 401 or 403."""
+        access = services_of(request).access
+        caller = await access.authenticate(request.headers.get("authorization"))
+        if not caller.may(self.scope):
+            raise NotPermittedError(self.scope)
+        return caller.tenant
 
 
-Tenant = Annotated[str, Depends(current_tenant)]
+Submitter = Annotated[str, Depends(Requires(Scope.SUBMIT))]
+Reader = Annotated[str, Depends(Requires(Scope.READ))]
+Admin = Annotated[str, Depends(Requires(Scope.ADMIN))]

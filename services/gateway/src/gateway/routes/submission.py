@@ -9,7 +9,7 @@ from gateway.routes import examples, problems
 from gateway.routes.body import read_report_request
 from gateway.routes.contract import ReportJob
 from gateway.routes.problems import ProblemType
-from gateway.routes.services import Tenant, services_of
+from gateway.routes.services import Submitter, services_of
 from shared.telemetry.trace import accepted_traceparent
 
 router = APIRouter(tags=["Reports"])
@@ -99,7 +99,7 @@ _ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
         ),
     },
 )
-async def generate_report(request: Request, tenant: Tenant) -> Response:
+async def generate_report(request: Request, tenant: Submitter) -> Response:
     """Accept a report request as a job to poll.
 
     202 is answered once the request is stored durably. After a 503 it is unknown whether the

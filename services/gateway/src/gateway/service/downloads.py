@@ -48,9 +48,7 @@ class Downloads:
     links: DownloadLinks
     artifacts: Artifacts
 
-    async def fetch(
-        self, job_id: str, tenant: str, *, exp: str, sig: str, with_content: bool
-    ) -> Download:
+    async def fetch(self, job_id: str, *, exp: str, sig: str, with_content: bool) -> Download:
         """Return the file of a job for a link's `exp` and `sig`.
 
         Raises:
@@ -62,7 +60,7 @@ class Downloads:
 
         """
         self._check_link(job_id, exp, sig)
-        job = await self.jobs.find(job_id, tenant)
+        job = await self.jobs.find_linked(job_id)
         artifact = job.artifact
         if artifact is None:
             raise ReportNotReadyError(job.status)

@@ -29,6 +29,9 @@ class JobSource(Protocol):
     async def get(self, job_id: JobId, tenant: str) -> Job | None:
         """Return a job of the tenant, if the projector has heard of it."""
 
+    async def get_linked(self, job_id: JobId) -> Job | None:
+        """Return a job whoever owns it, for whoever holds a link of ours to it."""
+
     async def newest(
         self, tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
     ) -> list[Job]:
@@ -56,18 +59,26 @@ class Jobs:
             ReadModelUnavailableError: where the read model doesn't answer.
 
         """
-        if not is_well_formed(text):
-            raise JobNotFoundError
-        job_id = JobId(text)
-        accepted_at = created_at(job_id)
-        if accepted_at < self._oldest_kept():
-            raise JobExpiredError
+        job_id = self._kept(text)
         job = await self.source.get(job_id, tenant)
         if job is not None:
             return job
         if not self.job_ids.is_certified(job_id, tenant):
             raise JobNotFoundError
-        return Job.pending(job_id, accepted_at)
+        return Job.pending(job_id, created_at(job_id))
+
+    async def find_linked(self, text: str) -> Job:
+        """Return the job that a link of ours names; the link stands for the tenant's consent.
+
+        There are links only to completed jobs. Where the row is missing, the read model is
+        behind, and the job PENDING until it has caught up.
+
+        Raises:
+            JobNotFoundError, JobExpiredError, ReadModelUnavailableError: as `find` does.
+
+        """
+        job_id = self._kept(text)
+        return await self.source.get_linked(job_id) or Job.pending(job_id, created_at(job_id))
 
     async def list_newest(
         self, tenant: str, chosen: JobFilter, page_size: int, page_token: str | None
@@ -104,6 +115,14 @@ class Jobs:
             download_url=self.links.url(job.job_id, expires_at) if is_completed else None,
             retry_after=None if job.status.is_terminal else poll_interval(age),
         )
+
+    def _kept(self, text: str) -> JobId:
+        if not is_well_formed(text):
+            raise JobNotFoundError
+        job_id = JobId(text)
+        if created_at(job_id) < self._oldest_kept():
+            raise JobExpiredError
+        return job_id
 
     def _oldest_kept(self) -> datetime:
         return self.clock() - self.retention

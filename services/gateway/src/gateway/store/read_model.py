@@ -28,6 +28,10 @@ _GET: Final = f"""
     SELECT {_COLUMNS} FROM read_model.jobs WHERE job_id = $1 AND tenant = $2
 """  # noqa: S608 - constants only
 
+_GET_LINKED: Final = f"""
+    SELECT {_COLUMNS} FROM read_model.jobs WHERE job_id = $1
+"""  # noqa: S608 - constants only
+
 _NEWEST: Final = f"""
     SELECT {_COLUMNS} FROM read_model.jobs
     WHERE tenant = $1 AND job_id >= $2 AND job_id < $3
@@ -57,6 +61,16 @@ class ReadModel:
 
         """
         records = await self._fetch(_GET, job_id, tenant)
+        return _job(records[0]) if records else None
+
+    async def get_linked(self, job_id: JobId) -> Job | None:
+        """Return one job of whichever tenant.
+
+        Raises:
+            ReadModelUnavailableError: where the database doesn't answer.
+
+        """
+        records = await self._fetch(_GET_LINKED, job_id)
         return _job(records[0]) if records else None
 
     async def newest(
