@@ -27,10 +27,15 @@ S = TypeVar("S", bound=ServiceSettings)
 
 @dataclass(frozen=True, slots=True)
 class OwnCommand(Generic[S]):
-    """A command that one service alone has; `run` returns the exit status of the process."""
+    """A command that one service alone has.
+
+    `add_arguments` tells the parser what the command takes beyond its name; `run` is given what
+    was found there, and returns the exit status of the process.
+    """
 
     help: str
-    run: Callable[[S], int]
+    run: Callable[[S, argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None
 
 
 def run_service(
@@ -53,8 +58,9 @@ def run_service(
     commands.add_parser("serve", help="run the service until SIGTERM")
     commands.add_parser("migrate", help="bring the service's Postgres schema up to date")
     for name, own_command in own_commands.items():
-        commands.add_parser(name, help=own_command.help)
-    command = parser.parse_args().command
+        own_command.add_arguments(commands.add_parser(name, help=own_command.help))
+    arguments = parser.parse_args()
+    command = arguments.command
     try:
         configure_logging(service=service, level=LogSettings().log_level)
         own = settings()
@@ -62,7 +68,7 @@ def run_service(
             migrate(str(own.database_url), schema=schema, directory=migrations)
             return
         if command in own_commands:
-            sys.exit(own_commands[command].run(own))
+            sys.exit(own_commands[command].run(own, arguments))
         app = build_app(own)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):

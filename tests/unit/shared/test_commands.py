@@ -1,5 +1,6 @@
 """The commands of a service: what is wrong is said in a line, and nothing is started."""
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from starlette.applications import Starlette
 
 from shared import commands
 from shared.catalogue import load_catalogue
-from shared.commands import ServiceSettings, run_service
+from shared.commands import OwnCommand, ServiceSettings, run_service
 
 SECRET = "postgresql://user:s3cret@127.0.0.1:9/none"
 
@@ -82,3 +83,30 @@ def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "dance")
     assert ended.value.code == 2
+
+
+def test_a_command_of_a_services_own_is_given_its_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greet(_settings: ServiceSettings, arguments: argparse.Namespace) -> int:
+        sys.stdout.write(f"hello {arguments.name}\n")
+        return 3
+
+    monkeypatch.setenv("DATABASE_URL", SECRET)
+    monkeypatch.setattr(sys, "argv", ["service", "greet", "--name", "Ada"])
+    with pytest.raises(SystemExit) as ended:
+        run_service(
+            "service",
+            settings=ServiceSettings,
+            build_app=lambda _: Starlette(),
+            schema="service",
+            migrations=Path(),
+            own_commands={
+                "greet": OwnCommand("say hello", greet, add_name),
+            },
+        )
+    assert (ended.value.code, capsys.readouterr().out) == (3, "hello Ada\n")
+
+
+def add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", required=True)

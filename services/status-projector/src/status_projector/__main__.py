@@ -1,5 +1,6 @@
 """The status-projector's commands: `serve`, `migrate` and `verify`."""
 
+import argparse
 import asyncio
 import sys
 from typing import Final
@@ -16,7 +17,7 @@ _SHOWN_IDS: Final = 20
 _GOOD, _DIFFERENT, _UNKNOWN, _BEHIND = 0, 1, 3, 4
 
 
-def run_verify(settings: Settings) -> int:
+def run_verify(settings: Settings, _arguments: argparse.Namespace) -> int:
     """Compare read model and log, print the outcome, and return the exit status.
 
     0: equal; 1: jobs differ; 3: Kafka or the database can't be asked; 4: equal as far as the
