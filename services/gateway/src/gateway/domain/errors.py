@@ -58,6 +58,18 @@ class ArtifactMissingError(Exception):
     """The job is completed but the store doesn't hold its file."""
 
 
+class PreconditionFailedError(Exception):
+    """The file isn't, or isn't any more, the one that the request is about."""
+
+
+class RangeNotSatisfiableError(Exception):
+    """The file has none of the bytes that are asked for."""
+
+    def __init__(self, byte_count: int) -> None:
+        super().__init__(byte_count)
+        self.byte_count = byte_count
+
+
 class ReadModelUnavailableError(Exception):
     """The read model didn't answer in time; a later try may succeed."""
 
