@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.catalogue import CatalogueError, ColumnType, load_catalogue
+from shared.catalogue import CatalogueError, ColumnType, load_catalogue, load_files
 from shared.report_request import ReportFormat
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "catalogue"
@@ -56,6 +56,31 @@ def test_what_a_file_leaves_out_has_defaults(tmp_path: Path) -> None:
     assert [column.type for column in report_type.columns] == [ColumnType.DATE, ColumnType.DECIMAL]
 
 
+def test_a_plugin_stands_in_the_place_of_the_sql(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        plugin="sales",
+        sql=None,
+        source=None,
+        sources=["orders", "rates"],
+        parameters={"properties": {"region": {"type": "string"}}},
+    )
+    report_type = load_catalogue(tmp_path).get("SALES")
+    assert report_type is not None
+    assert report_type.plugin == "sales"
+    assert report_type.source_names == ("orders", "rates")
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"), [("|\n  SELECT 1\n  AS day", 6), ("SELECT 1\n  AS day", 4), ("'SELECT 1'", 4)]
+)
+def test_a_line_of_the_sql_is_found_in_a_literal_block(tmp_path: Path, sql: str, line: int) -> None:
+    column = "columns: [{name: day, title: Day, type: integer}]"
+    (tmp_path / "a.yaml").write_text(f"name: ONE\ntitle: One\nsource: s\nsql: {sql}\n{column}\n")
+    (file,) = load_files(tmp_path)
+    assert str(file.mistake(("sql",), "bad", text_line=2)) == f"{file.path}:{line}: sql: bad"
+
+
 def test_hidden_and_other_files_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path, "sales.yml")
     (tmp_path / "..data").mkdir()
@@ -69,7 +94,17 @@ def test_hidden_and_other_files_are_left_alone(tmp_path: Path) -> None:
     [
         ({"titel": "x"}, "sales.yaml:13: titel: is not a known field"),
         ({"name": "sales"}, "sales.yaml:1: name: String should match pattern"),
-        ({"source": None}, "sales.yaml:3: source: Input should be a valid string"),
+        ({"source": 3}, "sales.yaml:3: source: Input should be a valid string"),
+        ({"source": None}, "sales.yaml:3: source: is missing: name the data source"),
+        ({"sql": None}, "sales.yaml:4: sql: is missing: give the SQL, or the plugin"),
+        ({"sources": ["orders"]}, "sales.yaml:13: sources: is for plugins; SQL reads one source"),
+        ({"plugin": "sales"}, "sales.yaml:13: plugin: can't be given beside sql"),
+        ({"plugin": "Sales"}, "sales.yaml:13: plugin: String should match pattern"),
+        ({"plugin": "sales", "sql": None}, "sales.yaml:3: source: is for SQL; a plugin's are"),
+        (
+            {"plugin": "sales", "sql": None, "source": None, "sources": ["a", "a"]},
+            "sources: names a source twice",
+        ),
         ({"formats": ["XML"]}, "formats.0: Input should be"),
         ({"formats": ["CSV", "CSV"]}, "formats: names a format twice"),
         ({"formats": []}, "formats: names no format"),

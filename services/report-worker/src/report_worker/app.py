@@ -166,11 +166,12 @@ def build_app(settings: Settings) -> Starlette:
 def _child_setup(settings: Settings, catalogue: Catalogue) -> Setup:
     sources = settings.source_urls
     for report_type in catalogue:
-        if report_type.source not in sources:
-            raise ValueError(
-                f"REPORT_WORKER_SOURCES names no source {report_type.source!r},"
-                f" which report type {report_type.name} reads"
-            )
+        for name in report_type.source_names:
+            if name not in sources:
+                raise ValueError(
+                    f"REPORT_WORKER_SOURCES names no source {name!r},"
+                    f" which report type {report_type.name} reads"
+                )
     return Setup(
         catalogue=tuple(catalogue),
         sources=sources,

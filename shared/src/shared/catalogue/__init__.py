@@ -1,7 +1,13 @@
 """The report catalogue: declarative report types that an operator mounts, checked once at start."""
 
 from shared.catalogue.catalogue import Catalogue
-from shared.catalogue.loading import CatalogueError, load_catalogue
+from shared.catalogue.loading import (
+    CatalogueError,
+    CatalogueFile,
+    Mistake,
+    load_catalogue,
+    load_files,
+)
 from shared.catalogue.parameters import Binding, SqlType
 from shared.catalogue.report_type import Column, ColumnType, ReportType
 
@@ -9,9 +15,12 @@ __all__ = [
     "Binding",
     "Catalogue",
     "CatalogueError",
+    "CatalogueFile",
     "Column",
     "ColumnType",
+    "Mistake",
     "ReportType",
     "SqlType",
     "load_catalogue",
+    "load_files",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -36,30 +37,51 @@ class CatalogueError(Exception):
         self.mistakes = mistakes
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogueFile:
+    """A file that holds a valid report type, and where each of its fields stands."""
+
+    path: Path
+    report_type: ReportType
+    root: yaml.Node
+
+    def mistake(self, field: FieldPath, reason: str, *, text_line: int | None = None) -> Mistake:
+        """Say what is wrong with a field, or with one line (1, ...) of the text that it holds.
+
+        A field that the file leaves out stands where the last one on the way to it does.
+        """
+        line = _line(_nearest_node(self.root, field))
+        if text_line is not None and _value(self.root, field).style == "|":
+            line += text_line  # only a literal block keeps the lines that it was written in
+        return Mistake(self.path, line, ".".join(map(str, field)), reason)
+
+
 def load_catalogue(directory: Path) -> Catalogue:
     """Read every `*.yaml` and `*.yml` in the directory.
 
     Raises `CatalogueError` with all mistakes of all files, and for a directory without any file: a
     service that offers nothing is a mount that went wrong.
     """
-    files = _files(directory)
+    return Catalogue(file.report_type for file in load_files(directory))
+
+
+def load_files(directory: Path) -> list[CatalogueFile]:
+    """Read the same files, and keep where everything stands; raises `CatalogueError` likewise."""
     mistakes: list[Mistake] = []
-    defined: dict[str, Path] = {}
-    report_types: list[ReportType] = []
-    for file in files:
+    loaded: dict[str, CatalogueFile] = {}
+    for path in _files(directory):
         try:
-            report_type, line = _load_file(file)
+            file = _load_file(path)
         except CatalogueError as error:
             mistakes += error.mistakes
             continue
-        other = defined.setdefault(report_type.name, file)
-        if other != file:
-            reason = f"{report_type.name} is already defined in {other}"
-            mistakes.append(Mistake(file, line, "name", reason))
-        report_types.append(report_type)
+        name = file.report_type.name
+        other = loaded.setdefault(name, file)
+        if other is not file:
+            mistakes.append(file.mistake(("name",), f"{name} is already defined in {other.path}"))
     if mistakes:
         raise CatalogueError(mistakes)
-    return Catalogue(report_types)
+    return list(loaded.values())
 
 
 def _files(directory: Path) -> list[Path]:
@@ -78,8 +100,7 @@ def _files(directory: Path) -> list[Path]:
     return files
 
 
-def _load_file(file: Path) -> tuple[ReportType, int]:
-    """The report type in the file and the line of its name."""
+def _load_file(file: Path) -> CatalogueFile:
     root = _parse(file)
     try:
         repeated = list(_repeated_keys(root))
@@ -96,7 +117,7 @@ def _load_file(file: Path) -> tuple[ReportType, int]:
         raise CatalogueError(
             [_field_mistake(file, root, detail) for detail in error.errors(include_url=False)]
         ) from None
-    return report_type, _line(_nearest_node(root, ("name",)))
+    return CatalogueFile(file, report_type, root)
 
 
 def _parse(file: Path) -> yaml.Node:
@@ -170,3 +191,12 @@ def _nearest_node(root: yaml.Node, path: FieldPath) -> yaml.Node:
 
 def _line(node: yaml.Node) -> int:
     return node.start_mark.line + 1
+
+
+def _value(root: yaml.Node, path: FieldPath) -> yaml.ScalarNode:
+    """The text at a path of keys, which the file has."""
+    node: Any = root
+    for part in path:
+        node = next(value for key, value in node.value if key.value == part)
+    text: yaml.ScalarNode = node
+    return text

@@ -12,6 +12,7 @@ from shared.catalogue.parameters import RANGE_PARAMETERS, Binding, Parameters, P
 from shared.catalogue.sql import SqlTemplate, SqlTemplateError, parse_sql
 from shared.report_request import ReportFormat, ReportRequest, Violation
 
+SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 ColumnName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)]
 
 
@@ -114,8 +115,17 @@ class ReportType(_Declared):
     name: str = Field(pattern=r"^[A-Z][A-Z0-9_]+$", max_length=100)
     title: str = Field(min_length=1, max_length=120)
     description: str = Field(default="", max_length=2000)
-    source: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="Name of a data source.")
-    sql: str
+    source: SourceName | None = Field(default=None, description="Data source that the SQL reads.")
+    sql: str | None = None
+    plugin: str | None = Field(
+        default=None,
+        pattern=r"^[a-z][a-z0-9-]*$",
+        max_length=100,
+        description="Name of an entry point that makes the rows, instead of SQL.",
+    )
+    sources: tuple[SourceName, ...] = Field(
+        default=(), description="Data sources that the plugin reads."
+    )
     parameters: dict[str, Any] = Field(default_factory=dict)
     columns: tuple[Column, ...] = Field(max_length=200)
     formats: tuple[ReportFormat, ...] = tuple(ReportFormat)
@@ -128,8 +138,13 @@ class ReportType(_Declared):
 
     @cached_property
     def query(self) -> SqlTemplate:
-        """The SQL with its named parameters found."""
-        return parse_sql(self.sql)
+        """The SQL with its named parameters found; a plugin's type has none."""
+        return parse_sql(self.sql or "")
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The data sources that a report of this type reads."""
+        return self.sources if self.source is None else (self.source,)
 
     @cached_property
     def declared_parameters(self) -> Parameters:
@@ -165,7 +180,9 @@ class ReportType(_Declared):
 
     @field_validator("sql")
     @classmethod
-    def _sql_is_one_query(cls, sql: str) -> str:
+    def _sql_is_one_query(cls, sql: str | None) -> str | None:
+        if sql is None:
+            return None
         try:
             parse_sql(sql)
         except SqlTemplateError as error:
@@ -202,8 +219,31 @@ class ReportType(_Declared):
             seen.add(column.name)
         return columns
 
+    @field_validator("sources")
+    @classmethod
+    def _sources_are_distinct(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) < len(sources):
+            raise _wrong("names a source twice")
+        return sources
+
+    @model_validator(mode="after")
+    def _rows_come_from_sql_or_a_plugin(self) -> Self:
+        if self.sql is None and self.plugin is None:
+            raise _wrong("is missing: give the SQL, or the plugin that makes the rows", "sql")
+        if self.sql is not None and self.plugin is not None:
+            raise _wrong("can't be given beside sql", "plugin")
+        if self.sql is not None and self.source is None:
+            raise _wrong("is missing: name the data source that the SQL reads", "source")
+        if self.sql is not None and self.sources:
+            raise _wrong("is for plugins; SQL reads one source", "sources")
+        if self.plugin is not None and self.source is not None:
+            raise _wrong("is for SQL; a plugin's are named in sources", "source")
+        return self
+
     @model_validator(mode="after")
     def _sql_and_parameters_agree(self) -> Self:
+        if self.sql is None:
+            return self
         used, declared = self.query.parameter_names, self.declared_parameters.names
         for name in sorted(used - declared - set(RANGE_PARAMETERS)):
             raise _wrong(

@@ -73,7 +73,7 @@ def make(database: DatabaseUrls, artifacts: Path) -> Make:
     async def make_report(kind: ReportType, file_format: str = "CSV", /, **parameters: Any) -> Made:
         report = await generate(
             report_spec(kind, file_format, **parameters),
-            source_dsn=database.report_source,
+            sources={"orders": database.report_source},
             store=open_store(artifacts.as_uri()),
             path=PATH,
         )

@@ -57,7 +57,9 @@ def running(admin: asyncpg.Connection) -> Callable[[], Awaitable[bool]]:
 )
 async def test_a_source_that_is_down_is_transient(artifacts: Path, dsn: str) -> None:
     store = open_store(artifacts.as_uri())
-    error = await failure(generate(report_spec(SIMPLE), source_dsn=dsn, store=store, path=PATH))
+    error = await failure(
+        generate(report_spec(SIMPLE), sources={"orders": dsn}, store=store, path=PATH)
+    )
     assert error.transient
     assert error.message == "Downstream data source unavailable."
     assert files_in(artifacts) == []
@@ -170,7 +172,7 @@ async def test_an_object_store_that_refuses_or_is_silent_is_transient(
         error = await failure(
             generate(
                 report_spec(kind),
-                source_dsn=database.report_source,
+                sources={"orders": database.report_source},
                 store=store,
                 path=PATH,
                 time_limits=TimeLimits(store=0.5),

@@ -102,7 +102,7 @@ class _Executor:
         spec = ReportSpec(report_type, assignment.request, assignment.started_at)
         report = await generate(
             spec,
-            source_dsn=self._sources[report_type.source],
+            sources=self._sources,
             store=self._store,
             path=f"{assignment.folder}/{spec.file_name}",
         )

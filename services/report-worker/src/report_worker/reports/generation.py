@@ -1,5 +1,7 @@
 """Turning one admitted job into one file in the artifact store."""
 
+from collections.abc import Mapping
+
 import structlog
 from obstore.store import ObjectStore
 
@@ -19,25 +21,26 @@ log = structlog.get_logger()
 async def generate(
     spec: ReportSpec,
     *,
-    source_dsn: str,
+    sources: Mapping[str, str],
     store: ObjectStore,
     path: str,
     time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
 ) -> GeneratedReport:
-    """Make the report and store it at `path`, whose last part is the file's name.
+    """Make the report from its sources (name -> URL) and store it at `path`.
+
+    The last part of `path` is the file's name.
 
     Raises `ReportError` for whatever goes wrong outside; what caused it goes to the log. On an
     error and on cancellation the source's connection is dropped and no object is left at `path`.
     """
     media_type = MEDIA_TYPES[spec.request.format]
     try:
-        async with (
-            open_snapshot(spec, source_dsn, connect_limit=time_limits.connect) as snapshot,
-            artifact_writer(
-                store, path, media_type=media_type, time_limit=time_limits.store
-            ) as writer,
-        ):
-            rows = await _write(spec, snapshot, writer)
+        async with artifact_writer(
+            store, path, media_type=media_type, time_limit=time_limits.store
+        ) as writer:
+            dsn = sources[spec.report_type.source or ""]
+            async with open_snapshot(spec, dsn, connect_limit=time_limits.connect) as snapshot:
+                rows = await _write(spec, snapshot, writer)
     except ReportError as error:
         log.warning(
             "report_failed",
