@@ -22,6 +22,7 @@ class ReportFormat(StrEnum):
 
     CSV = "CSV"
     JSON = "JSON"
+    NDJSON = "NDJSON"
     PDF = "PDF"
 
 

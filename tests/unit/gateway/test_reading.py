@@ -195,6 +195,7 @@ async def test_the_catalogue_says_what_can_be_asked_for(client: httpx.AsyncClien
     types: dict[str, Any] = {entry["name"]: entry for entry in response.json()["reportTypes"]}
     assert set(types) == {"ORDERS_DETAIL", "ORDERS_SUMMARY"}
     detail = types["ORDERS_DETAIL"]
-    assert (detail["title"], detail["formats"]) == ("Orders in detail", ["CSV", "JSON", "PDF"])
+    assert detail["title"] == "Orders in detail"
+    assert detail["formats"] == ["CSV", "JSON", "NDJSON", "PDF"]
     assert detail["parameters"]["properties"]["currency"]["pattern"] == "^[A-Z]{3}$"
     assert "sql" not in detail

@@ -1,7 +1,7 @@
-"""CSV and JSON: a server-side COPY, framed and handed on in batches, in constant memory."""
+"""CSV, JSON and NDJSON: a server-side COPY, framed and handed on in batches, in constant memory."""
 
 from report_worker.reports.artifacts import ArtifactWriter
-from report_worker.reports.framing import CsvFraming, Framing, JsonArrayFraming
+from report_worker.reports.framing import CsvFraming, Framing, JsonArrayFraming, NdjsonFraming
 from report_worker.reports.projection import csv_query, json_query
 from report_worker.reports.source import Snapshot
 from shared.catalogue import ReportType
@@ -21,7 +21,18 @@ async def export_csv(report_type: ReportType, snapshot: Snapshot, writer: Artifa
 
 async def export_json(report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter) -> int:
     """Write the report as one JSON array of objects; return its rows."""
-    batches = _Batches(writer, JsonArrayFraming())
+    return await _export_objects(report_type, snapshot, writer, JsonArrayFraming())
+
+
+async def export_ndjson(report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+    """Write the report as one object per line; return its rows."""
+    return await _export_objects(report_type, snapshot, writer, NdjsonFraming())
+
+
+async def _export_objects(
+    report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter, framing: Framing
+) -> int:
+    batches = _Batches(writer, framing)
     # JSON text holds no control character, so that with these COPY never quotes or escapes.
     tag = await snapshot.connection.copy_from_query(
         json_query(report_type, snapshot.query),

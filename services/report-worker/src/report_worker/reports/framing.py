@@ -43,6 +43,18 @@ class CsvFraming:
         return b""
 
 
+class NdjsonFraming:
+    """Newline-delimited JSON is one object per line, as COPY gives them."""
+
+    def frame(self, batch: bytes) -> bytes:
+        """Leave it as it is."""
+        return batch
+
+    def finish(self) -> bytes:
+        """Every line has its end already."""
+        return b""
+
+
 class JsonArrayFraming:
     """One object per line, and commas and brackets around; JSON text has no raw line ends."""
 

@@ -7,7 +7,7 @@ from obstore.store import ObjectStore
 
 from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
 from report_worker.reports.errors import ReportError
-from report_worker.reports.export import export_csv, export_json
+from report_worker.reports.export import export_csv, export_json, export_ndjson
 from report_worker.reports.pdf import export_pdf
 from report_worker.reports.report import MEDIA_TYPES, GeneratedReport, ReportSpec, TimeLimits
 from report_worker.reports.source import Snapshot, open_snapshot
@@ -67,5 +67,7 @@ async def _write(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -
             return await export_csv(spec.report_type, snapshot, writer)
         case ReportFormat.JSON:
             return await export_json(spec.report_type, snapshot, writer)
+        case ReportFormat.NDJSON:
+            return await export_ndjson(spec.report_type, snapshot, writer)
         case ReportFormat.PDF:
             return await export_pdf(spec, snapshot, writer)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from report_worker.reports.cells import FORMULA_STARTS
 from shared.catalogue import Column, ColumnType, ReportType
 
-# A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV injection).
-_FORMULA_STARTS = ", ".join(str(ord(character)) for character in "=+-@\t\r")
+_FORMULA_STARTS = ", ".join(str(ord(character)) for character in FORMULA_STARTS)
 
 
 def csv_query(report_type: ReportType, query: str) -> str:

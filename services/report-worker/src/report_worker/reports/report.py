@@ -10,6 +10,7 @@ from shared.report_request import ReportFormat, ReportRequest
 MEDIA_TYPES = {
     ReportFormat.CSV: "text/csv; charset=utf-8; header=present",
     ReportFormat.JSON: "application/json",
+    ReportFormat.NDJSON: "application/x-ndjson",
     ReportFormat.PDF: "application/pdf",
 }
 
