@@ -1,7 +1,7 @@
 """The gateway's application over fakes: real routes and use cases, no server and no I/O."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -11,12 +11,21 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from gateway.app import assemble
-from gateway.domain import ArtifactMissingError, Job, JobFilter, ReadModelUnavailableError
+from gateway.domain import (
+    ArtifactMissingError,
+    Job,
+    JobFilter,
+    KeyedRequest,
+    KeysUnavailableError,
+    ReadModelUnavailableError,
+    RememberedRequest,
+    memory,
+)
 from gateway.metrics import RequestMetrics, SubmissionMetrics
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.openapi import CONSTRUCTION
 from gateway.routes.services import Services
-from gateway.service import Access, Downloads, Jobs, OpenAccess, Submissions
+from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, OpenAccess, Submissions
 from gateway.store import OpenArtifact
 from local_stack.paths import CATALOGUE
 from shared.bus import BusUnavailableError
@@ -68,6 +77,45 @@ class FakeBus:
         if self.is_away:
             raise BusUnavailableError("not connected to Kafka")
         self.published.append(message)
+
+
+class FakeKeys:
+    """Keys as a table would keep them, or is away."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], RememberedRequest] = {}
+        self.is_away = False
+
+    async def claim(self, requests: Sequence[KeyedRequest]) -> list[RememberedRequest]:
+        self._answer()
+        return [self._claim(request) for request in requests]
+
+    async def find(self, tenant: str, key: str) -> RememberedRequest | None:
+        self._answer()
+        return self.rows.get((tenant, key))
+
+    async def acknowledge(self, requests: Collection[tuple[str, str]]) -> None:
+        self._answer()
+        for request in requests:
+            self.rows[request] = replace(self.rows[request], is_acknowledged=True)
+
+    async def purge(self, before: JobId, limit: int) -> int:
+        self._answer()
+        old = [name for name, row in self.rows.items() if row.message.key.decode() < before]
+        for name in old[:limit]:
+            del self.rows[name]
+        return len(old[:limit])
+
+    def _claim(self, request: KeyedRequest) -> RememberedRequest:
+        new = RememberedRequest(
+            request.fingerprint, request.message, is_acknowledged=False, is_new=False
+        )
+        found = self.rows.setdefault((request.tenant, request.key), new)
+        return replace(found, is_new=found is new)
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise KeysUnavailableError("TimeoutError")
 
 
 class FakeReadModel:
@@ -138,10 +186,13 @@ class FakeGateway:
 
     clock: FakeClock = field(default_factory=FakeClock)
     bus: FakeBus = field(default_factory=FakeBus)
+    keys: FakeKeys = field(default_factory=FakeKeys)
     read_model: FakeReadModel = field(default_factory=FakeReadModel)
     artifacts: FakeArtifacts = field(default_factory=FakeArtifacts)
     access: Access = field(default_factory=OpenAccess)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    report_types: Sequence[str] | None = None
+    """Those of the catalogue that are offered; all where it is None."""
 
     @property
     def job_ids(self) -> JobIds:
@@ -156,9 +207,16 @@ class FakeGateway:
         return Jobs(self.read_model, self.job_ids, self.links, RETENTION, self.clock)
 
     @property
+    def catalogue(self) -> Catalogue:
+        shipped = shipped_catalogue()
+        if self.report_types is None:
+            return shipped
+        return Catalogue([one for one in shipped if one.name in self.report_types])
+
+    @property
     def submissions(self) -> Submissions:
         return Submissions(
-            catalogue=shipped_catalogue(),
+            catalogue=self.catalogue,
             callback_policy=CallbackPolicy(),
             job_ids=self.job_ids,
             publisher=self.bus,
@@ -173,9 +231,13 @@ class FakeGateway:
     def application(self) -> FastAPI:
         """Return the ASGI application."""
         app = assemble(FastAPI(**CONSTRUCTION), RequestMetrics(self.registry))
+        submissions = self.submissions
         app.state.services = Services(
             access=self.access,
-            submissions=self.submissions,
+            submissions=submissions,
+            keyed_submissions=KeyedSubmissions(
+                submissions, self.keys, memory=memory(RETENTION), clock=self.clock
+            ),
             jobs=self.jobs,
             downloads=self.downloads,
             report_types=ReportTypeList.of(shipped_catalogue()).json_bytes(),

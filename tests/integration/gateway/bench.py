@@ -23,7 +23,7 @@ from shared.bus.topics import ensure_topics
 from shared.clock import utc_now
 from shared.database.migrations import migrate
 from shared.events import ReceivedEvent, decode, text_headers
-from shared.job_id import JobIds, created_at
+from shared.job_id import JobId, JobIds, created_at
 from shared.keyring import KeyRing
 from shared.links import DownloadLinks
 from shared.settings import KafkaSettings
@@ -37,6 +37,9 @@ RETENTION: Final = timedelta(days=7)
 PUBLIC_URL: Final = "http://gateway"
 PUBLISH_TIMEOUT: Final = 2.0
 _READY_SECONDS: Final = 30.0
+_IS_ACKNOWLEDGED: Final = (
+    "SELECT acked_at IS NOT NULL FROM gateway.idempotency_keys WHERE job_id = $1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,18 @@ class Bench:
         finally:
             await connection.close()
 
+    async def wait_acknowledged(self, job_id: str) -> None:
+        """Return when the gateway has noted that a keyed request is on the log."""
+        connection = await asyncpg.connect(self.database.admin)
+
+        async def is_noted() -> bool:
+            return await connection.fetchval(_IS_ACKNOWLEDGED, job_id) is True
+
+        try:
+            await poll_until(is_noted, seconds=_READY_SECONDS)
+        finally:
+            await connection.close()
+
     async def wait_ready(self) -> None:
         """Return when /readyz says so."""
 
@@ -104,6 +119,11 @@ class Bench:
             return (await self.client.get("/readyz")).status_code == httpx.codes.OK
 
         await poll_until(is_ready, seconds=_READY_SECONDS)
+
+
+def aged(job_age: timedelta) -> JobId:
+    """Return the id of a job that was accepted a while ago."""
+    return JobIds(KEYS, clock=lambda: utc_now() - job_age).new("default")
 
 
 def environment(

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from shared.clock import rfc3339, utc_now
-from shared.job_id import JobId, JobIds, created_at
-from tests.integration.gateway.bench import KEYS, RETENTION, Bench
+from shared.job_id import JobId, created_at
+from tests.integration.gateway.bench import RETENTION, Bench, aged
 
 CONTENT: Final = b"day,orders\n2024-01-01,3\n" * 50_000
 ARTIFACT: Final[dict[str, Any]] = {
@@ -32,10 +32,6 @@ async def add_completed(bench: Bench) -> JobId:
     job_id = bench.job_ids.new("default")
     await bench.add_job(job_id, status="COMPLETED", finished_at=utc_now(), **ARTIFACT)
     return job_id
-
-
-def aged(job_age: timedelta) -> JobId:
-    return JobIds(KEYS, clock=lambda: utc_now() - job_age).new("default")
 
 
 async def test_a_completed_job_downloads_through_its_link(

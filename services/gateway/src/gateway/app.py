@@ -9,15 +9,16 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
+from gateway.domain import memory
 from gateway.metrics import RequestMetrics, SubmissionMetrics
 from gateway.routes import failures, openapi
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.observing import ObservedRequests
 from gateway.routes.services import Services
-from gateway.service import Downloads, Jobs, OpenAccess, Submissions
+from gateway.service import Downloads, Jobs, KeyedSubmissions, OpenAccess, Submissions
 from gateway.service.submissions import Publisher
 from gateway.settings import Settings
-from gateway.store import ArtifactStore, ReadModel
+from gateway.store import ArtifactStore, IdempotencyKeys, ReadModel
 from shared.bus import BusConnection, BusPublisher, make_broker
 from shared.callback import CallbackPolicy
 from shared.catalogue import Catalogue, load_catalogue
@@ -77,11 +78,18 @@ def build_app(settings: Settings) -> FastAPI:
         connection = BusConnection(broker, kafka)
         publisher = BusPublisher(broker, connection, kafka)
         async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
-            read_model = ReadModel(database, _read_timeout(settings))
-            app.state.services = _services(parts, read_model, publisher)
+            read_model = ReadModel(database, _statement_timeout(settings))
+            services = _services(parts, read_model, database, publisher)
+            app.state.services = services
             checks.update(_checks(database, read_model, connection))
-            async with running({"kafka": connection.connect()}):
+            loops = {
+                "kafka": connection.connect(),
+                "acknowledger": services.keyed_submissions.run_acknowledger(),
+                "key purger": services.keyed_submissions.run_purger(),
+            }
+            async with running(loops):
                 yield
+            await services.keyed_submissions.drain()
             await connection.close()
 
     app = assemble(FastAPI(lifespan=lifespan, **openapi.CONSTRUCTION), RequestMetrics(registry))
@@ -97,7 +105,9 @@ def assemble(app: FastAPI, metrics: RequestMetrics) -> FastAPI:
     return app
 
 
-def _services(parts: _Parts, read_model: ReadModel, publisher: Publisher) -> Services:
+def _services(
+    parts: _Parts, read_model: ReadModel, database: Database, publisher: Publisher
+) -> Services:
     job_ids = JobIds(parts.jobs.key_ring, utc_now)
     links = DownloadLinks(parts.links.public_url, parts.links.key_ring, utc_now)
     jobs = Jobs(
@@ -118,6 +128,12 @@ def _services(parts: _Parts, read_model: ReadModel, publisher: Publisher) -> Ser
     return Services(
         access=OpenAccess(),
         submissions=submissions,
+        keyed_submissions=KeyedSubmissions(
+            submissions,
+            IdempotencyKeys(database, _statement_timeout(parts.settings)),
+            memory=memory(parts.jobs.report_retention),
+            clock=utc_now,
+        ),
         jobs=jobs,
         downloads=Downloads(jobs, links, parts.artifacts),
         report_types=ReportTypeList.of(parts.catalogue).json_bytes(),
@@ -135,5 +151,5 @@ def _checks(database: Database, read_model: ReadModel, bus: BusConnection) -> di
     }
 
 
-def _read_timeout(settings: Settings) -> float:
+def _statement_timeout(settings: Settings) -> float:
     return settings.database_connect_timeout + settings.database_command_timeout

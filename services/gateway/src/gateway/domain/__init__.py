@@ -6,8 +6,10 @@ from gateway.domain.conditions import Conditions, Precondition, Validators, list
 from gateway.domain.errors import (
     ArtifactMissingError,
     ArtifactStoreUnavailableError,
+    IdempotencyKeyReusedError,
     JobExpiredError,
     JobNotFoundError,
+    KeysUnavailableError,
     LinkExpiredError,
     LinkForgedError,
     NotAuthenticatedError,
@@ -18,6 +20,12 @@ from gateway.domain.errors import (
     ReadModelUnavailableError,
     ReportNotReadyError,
     RequestRefusedError,
+)
+from gateway.domain.idempotency import (
+    KeyedRequest,
+    RememberedRequest,
+    fingerprint,
+    memory,
 )
 from gateway.domain.jobs import (
     Job,
@@ -46,6 +54,7 @@ __all__ = [
     "ByteRange",
     "Caller",
     "Conditions",
+    "IdempotencyKeyReusedError",
     "Job",
     "JobExpiredError",
     "JobFilter",
@@ -53,6 +62,8 @@ __all__ = [
     "JobPage",
     "JobStatus",
     "JobView",
+    "KeyedRequest",
+    "KeysUnavailableError",
     "LinkExpiredError",
     "LinkForgedError",
     "NotAuthenticatedError",
@@ -62,6 +73,7 @@ __all__ = [
     "PreconditionFailedError",
     "RangeNotSatisfiableError",
     "ReadModelUnavailableError",
+    "RememberedRequest",
     "ReportNotReadyError",
     "RequestRefusedError",
     "Scope",
@@ -70,7 +82,9 @@ __all__ = [
     "Vector",
     "WebhookOutcome",
     "clamp_page_size",
+    "fingerprint",
     "lists_tag",
+    "memory",
     "poll_interval",
     "read_page_token",
     "requested_range",

@@ -26,6 +26,10 @@ class NotPermittedError(Exception):
         self.scope = scope
 
 
+class IdempotencyKeyReusedError(Exception):
+    """The key stands for another request of this tenant."""
+
+
 class PageTokenError(Exception):
     """The page token wasn't made by us, or not for this listing."""
 
@@ -72,6 +76,10 @@ class RangeNotSatisfiableError(Exception):
 
 class ReadModelUnavailableError(Exception):
     """The read model didn't answer in time; a later try may succeed."""
+
+
+class KeysUnavailableError(Exception):
+    """The idempotency keys can't be read or written; a later try may succeed."""
 
 
 class ArtifactStoreUnavailableError(Exception):

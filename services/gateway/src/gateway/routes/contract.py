@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 from gateway.domain import JobPage, JobStatus, JobView, WebhookOutcome
@@ -32,6 +39,19 @@ class _Resource(BaseModel):
 
 class GenerateReportRequest(ReportRequest):
     """A report that is asked for. Fields that aren't known are ignored."""
+
+    validate_only: StrictBool = Field(
+        default=False,
+        exclude=True,
+        description="Only say whether the request would be accepted: 200, and there is no job.",
+    )
+
+
+class ReportValidation(_Resource):
+    """The answer to `validateOnly`: the request would be accepted."""
+
+    valid: Literal[True] = True
+    request: ReportRequest = Field(description="As it was understood, defaults filled in.")
 
 
 class JobWebhook(_Resource):

@@ -15,6 +15,15 @@ REQUESTS: Final[dict[str, Any]] = {
             "callbackUrl": "https://client.example.com/hooks/report-completed",
         }
     },
+    "validateOnly": {
+        "summary": "Ask whether a request would be accepted; there is no job",
+        "value": {
+            "reportType": "ORDERS_SUMMARY",
+            "dateRange": {"fromDate": "2024-01-01", "toDate": "2024-01-31"},
+            "format": "PDF",
+            "validateOnly": True,
+        },
+    },
     "withoutFormat": {
         "summary": "The format is CSV unless another is asked for",
         "value": {
@@ -23,6 +32,11 @@ REQUESTS: Final[dict[str, Any]] = {
             "callbackUrl": "https://client.example.com/hooks/report-completed",
         },
     },
+}
+
+VALID: Final[dict[str, Any]] = {
+    "valid": True,
+    "request": {**REQUESTS["default"]["value"], "parameters": {}},
 }
 
 _CREATED: Final = datetime(2024, 2, 1, 9, 30, tzinfo=UTC)

@@ -12,8 +12,10 @@ from starlette.responses import Response
 from gateway.domain import (
     ArtifactMissingError,
     ArtifactStoreUnavailableError,
+    IdempotencyKeyReusedError,
     JobExpiredError,
     JobNotFoundError,
+    KeysUnavailableError,
     LinkExpiredError,
     LinkForgedError,
     NotAuthenticatedError,
@@ -50,10 +52,21 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
         ProblemType.ARTIFACT_MISSING,
         "The job is completed, but its file is gone from the store; submit the request again.",
     ),
+    IdempotencyKeyReusedError: ProblemError(
+        ProblemType.IDEMPOTENCY_KEY_REUSED,
+        "A request with this key asked for something else. Send that one again as it was, or this"
+        " one with a new key.",
+    ),
     BusUnavailableError: ProblemError(
         ProblemType.UNAVAILABLE,
         "The request could not be confirmed in time; it may or may not have become a job."
-        " Try again.",
+        " Try again; with an Idempotency-Key that is safe.",
+        headers=_RETRY,
+    ),
+    KeysUnavailableError: ProblemError(
+        ProblemType.UNAVAILABLE,
+        "Idempotency keys can't be kept at the moment, so nothing was submitted. Try again with"
+        " the same key.",
         headers=_RETRY,
     ),
     ReadModelUnavailableError: ProblemError(

@@ -21,6 +21,11 @@ class ProblemType(Enum):
     MALFORMED_JSON = ("malformed-json", 400, "The body is not acceptable JSON")
     NOT_AUTHENTICATED = ("not-authenticated", 401, "Say who you are")
     NOT_PERMITTED = ("not-permitted", 403, "Your credential doesn't permit this")
+    IDEMPOTENCY_KEY_INVALID = (
+        "idempotency-key-invalid",
+        400,
+        "The Idempotency-Key is not acceptable",
+    )
     LINK_INVALID = ("link-invalid", 403, "The download link is not valid")
     NOT_FOUND = ("not-found", 404, "There is nothing at this address")
     JOB_NOT_FOUND = ("job-not-found", 404, "There is no such job")
@@ -33,6 +38,11 @@ class ProblemType(Enum):
     BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large")
     UNSUPPORTED_MEDIA_TYPE = ("unsupported-media-type", 415, "The body must be JSON")
     INVALID_REQUEST = ("invalid-request", 422, "The request is not valid")
+    IDEMPOTENCY_KEY_REUSED = (
+        "idempotency-key-reused",
+        422,
+        "The Idempotency-Key belongs to another request",
+    )
     INTERNAL_ERROR = ("internal-error", 500, "Something went wrong on our side")
     UNAVAILABLE = ("temporarily-unavailable", 503, "The service can't do this at the moment")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.domain import NotPermittedError, Scope
-from gateway.service import Access, Downloads, Jobs, Submissions
+from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, Submissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Services:
 
     access: Access
     submissions: Submissions
+    keyed_submissions: KeyedSubmissions
     jobs: Jobs
     downloads: Downloads
     report_types: bytes

@@ -1,19 +1,21 @@
 """`POST /generate-report`."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from gateway.routes import examples, problems
+from gateway.routes import examples, idempotency, problems
 from gateway.routes.body import read_report_request
-from gateway.routes.contract import ReportJob
+from gateway.routes.contract import ReportJob, ReportValidation
 from gateway.routes.problems import ProblemType
 from gateway.routes.services import Submitter, services_of
 from shared.telemetry.trace import accepted_traceparent
 
 router = APIRouter(tags=["Reports"])
 
+_REPLAYED: Final = {"idempotent-replayed": "true"}
 _BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
@@ -74,8 +76,16 @@ _ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
                 },
             },
             "Retry-After": problems.RETRY_AFTER_HEADER,
+            "Idempotent-Replayed": idempotency.REPLAYED_HEADER,
         },
         "content": {"application/json": {"examples": {"default": {"value": examples.ACCEPTED}}}},
+    }
+}
+_VALID: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "model": ReportValidation,
+        "description": "The request is valid; `validateOnly` was asked for, so there is no job",
+        "content": {"application/json": {"examples": {"valid": {"value": examples.VALID}}}},
     }
 }
 
@@ -85,15 +95,22 @@ _ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
     status_code=202,
     summary="Submit a report generation job",
     operation_id="generateReport",
-    openapi_extra={"requestBody": _BODY, "callbacks": _CALLBACKS},
+    openapi_extra={
+        "parameters": [idempotency.PARAMETER],
+        "requestBody": _BODY,
+        "callbacks": _CALLBACKS,
+    },
     responses={
         **_ACCEPTED,
+        **_VALID,
         **problems.documented(
+            ProblemType.IDEMPOTENCY_KEY_INVALID,
             ProblemType.MALFORMED_JSON,
             ProblemType.BODY_TIMEOUT,
             ProblemType.BODY_TOO_LARGE,
             ProblemType.UNSUPPORTED_MEDIA_TYPE,
             ProblemType.INVALID_REQUEST,
+            ProblemType.IDEMPOTENCY_KEY_REUSED,
             ProblemType.INTERNAL_ERROR,
             ProblemType.UNAVAILABLE,
         ),
@@ -103,20 +120,34 @@ async def generate_report(request: Request, tenant: Submitter) -> Response:
     """Accept a report request as a job to poll.
 
     202 is answered once the request is stored durably. After a 503 it is unknown whether the
-    job was accepted.
+    job was accepted; repeated with the same `Idempotency-Key`, the request is one job all the same.
     """
     services = services_of(request)
-    report_request = await read_report_request(request, services.body_timeout)
+    asked = await read_report_request(request, services.body_timeout)
+    key = idempotency.read_key(request)
+    if asked.validate_only:
+        services.submissions.check(asked)
+        return _json(ReportValidation(request=asked), 200, {})
     traceparent = accepted_traceparent(request.headers.get("traceparent"))
-    job = await services.submissions.submit(report_request, tenant, traceparent)
+    if key is None:
+        job, replayed = await services.submissions.submit(asked, tenant, traceparent), {}
+    else:
+        accepted = await services.keyed_submissions.submit(asked, tenant, key, traceparent)
+        job, replayed = accepted.job, _REPLAYED if accepted.is_replay else {}
     view = services.jobs.view(job)
+    headers = {
+        "location": f"{services.path_prefix}/report-jobs/{job.job_id}",
+        "retry-after": str(view.retry_after),
+    }
+    return _json(ReportJob.of(view), 202, {**headers, **replayed})
+
+
+def _json(
+    resource: ReportJob | ReportValidation, status: int, headers: Mapping[str, str]
+) -> Response:
     return Response(
-        content=ReportJob.of(view).json_bytes(),
-        status_code=202,
-        headers={
-            "location": f"{services.path_prefix}/report-jobs/{job.job_id}",
-            "retry-after": str(view.retry_after),
-            "cache-control": "no-store",
-        },
+        content=resource.json_bytes(),
+        status_code=status,
+        headers={**headers, "cache-control": "no-store"},
         media_type="application/json",
     )

@@ -10,6 +10,7 @@ _Said = Callable[[Mapping[str, Any]], str]
 _WORDS: Final[dict[str, tuple[str, _Said]]] = {
     "missing": ("REQUIRED", lambda _: "is required"),
     "string_type": ("WRONG_TYPE", lambda _: "must be a string"),
+    "bool_type": ("WRONG_TYPE", lambda _: "must be true or false"),
     "string_unicode": ("INVALID_VALUE", lambda _: "must be valid Unicode text"),
     "string_too_short": (
         "TOO_SHORT",

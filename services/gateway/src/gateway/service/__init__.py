@@ -2,7 +2,9 @@
 
 from gateway.service.access import Access, OpenAccess
 from gateway.service.downloads import Download, Downloads
+from gateway.service.idempotency import KeyedSubmissions
 from gateway.service.jobs import Jobs
 from gateway.service.submissions import Submissions
 
 __all__ = ["Access", "Download", "Downloads", "Jobs", "OpenAccess", "Submissions"]
+__all__ = ["Download", "Downloads", "Jobs", "KeyedSubmissions", "Submissions"]

@@ -53,23 +53,51 @@ class Submissions:
             BusUnavailableError: where it is unknown whether the job was accepted.
 
         """
+        self.check(request)
+        event = _requested(request, self.job_ids.new(tenant), tenant)
+        await self.publish(event, self._encoded(event, traceparent))
+        return accepted(event)
+
+    def check(self, request: ReportRequest) -> None:
+        """Raise RequestRefusedError, with everything that is wrong, unless it can be a job."""
         if violations := self._violations(request):
             raise RequestRefusedError(violations)
-        job_id = self.job_ids.new(tenant)
-        event = _requested(request, job_id, tenant)
-        message = encode(event, source=_SOURCE, time=self.clock(), traceparent=traceparent)
-        await self._publish(message, job_id, traceparent)
+
+    def prepare(self, request: ReportRequest, tenant: str, traceparent: str) -> OutgoingMessage:
+        """Return the message that makes a checked request a new job once it is published."""
+        return self._encoded(_requested(request, self.job_ids.new(tenant), tenant), traceparent)
+
+    async def publish(self, event: ReportRequested, message: OutgoingMessage) -> None:
+        """Publish a request and return once it is acknowledged.
+
+        Raises:
+            BusUnavailableError: where it is unknown whether it was.
+
+        """
+        trace = trace_id(message.headers["traceparent"])
+        try:
+            await self.publisher.publish_one(message)
+        except BusUnavailableError as error:
+            self.metrics.publish_failures.inc()
+            _log.warning(
+                "report request not acknowledged",
+                job_id=event.job_id,
+                trace_id=trace,
+                reason=str(error),
+            )
+            raise
+        self.metrics.published.inc()
         _log.info(
             "report requested",
-            job_id=job_id,
-            trace_id=trace_id(traceparent),
-            tenant=tenant,
+            job_id=event.job_id,
+            trace_id=trace,
+            tenant=event.tenant,
             report_type=event.report_type,
             format=event.format,
         )
-        return Job.pending(
-            job_id, event.created_at, report_type=event.report_type, format=event.format
-        )
+
+    def _encoded(self, event: ReportRequested, traceparent: str) -> OutgoingMessage:
+        return encode(event, source=_SOURCE, time=self.clock(), traceparent=traceparent)
 
     def _violations(self, request: ReportRequest) -> list[Violation]:
         found = self.catalogue.violations(request)
@@ -80,19 +108,12 @@ class Submissions:
                 found.append(Violation(field="/callbackUrl", code=error.code, message=str(error)))
         return found
 
-    async def _publish(self, message: OutgoingMessage, job_id: JobId, traceparent: str) -> None:
-        try:
-            await self.publisher.publish_one(message)
-        except BusUnavailableError as error:
-            self.metrics.publish_failures.inc()
-            _log.warning(
-                "report request not acknowledged",
-                job_id=job_id,
-                trace_id=trace_id(traceparent),
-                reason=str(error),
-            )
-            raise
-        self.metrics.published.inc()
+
+def accepted(event: ReportRequested) -> Job:
+    """Return the job that a request has become, as its 202 shows it."""
+    return Job.pending(
+        JobId(event.job_id), event.created_at, report_type=event.report_type, format=event.format
+    )
 
 
 def _requested(request: ReportRequest, job_id: JobId, tenant: str) -> ReportRequested:
