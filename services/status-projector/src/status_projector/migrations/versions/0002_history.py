@@ -48,9 +48,11 @@ def upgrade() -> None:
         """
     )
     op.execute("DROP INDEX jobs_of_tenant")
+    # One index per kind of listing, so that a page is read without looking at what isn't in it.
+    # A listing by type alone merges one stream per status.
     for name, columns in {
         "jobs_of_tenant": "tenant, job_id DESC",
-        "jobs_of_type": "tenant, report_type, job_id DESC",
+        "jobs_of_type": "tenant, report_type, status, job_id DESC",
         "jobs_of_status": "tenant, status, job_id DESC",
     }.items():
         op.execute(f"CREATE INDEX {name} ON jobs ({columns}) WHERE deleted_at IS NULL")
