@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from report_worker import domain
-from report_worker.domain import Failure, Lost, Outcome
+from report_worker.domain import Failure, LossReason, Lost, Outcome
 from shared.events import JobAttemptEnded, JobCompleted, JobFailed, event_id
 from tests.support.report_runs import GENERATED, NOON, POLICY, REQUEST, attempt, new_run
 
@@ -43,6 +43,9 @@ def test_a_run_goes_on(outcome: Outcome, failures: int, losses: int, wait: int) 
         pytest.param(PERMANENT, 0, 0, "REPORT_TOO_LARGE", False, id="permanent failure"),
         pytest.param(TRANSIENT, 2, 0, "REPORT_GENERATION_FAILED", True, id="third failure"),
         pytest.param(Lost(), 0, 2, "CRASHED", True, id="third loss"),
+        pytest.param(
+            Lost(LossReason.OUT_OF_MEMORY), 0, 2, "OUT_OF_MEMORY", True, id="third time too much"
+        ),
     ],
 )
 def test_a_run_fails(
@@ -80,12 +83,12 @@ def test_a_released_run_can_be_claimed_at_once() -> None:
     assert released.is_due_at_once
 
 
-def test_a_lost_attempt_tells_no_error_and_a_failed_one_does() -> None:
-    lost = domain.ending(attempt(), Lost(), TOOK, POLICY).event
+def test_a_lost_attempt_tells_the_reason_and_a_failed_one_the_error() -> None:
+    lost = domain.ending(attempt(), Lost(LossReason.OUT_OF_MEMORY), TOOK, POLICY).event
     failed = domain.ending(attempt(), TRANSIENT, TOOK, POLICY).event
     assert isinstance(lost, JobAttemptEnded)
     assert isinstance(failed, JobAttemptEnded)
-    assert (lost.outcome, lost.error_code) == ("LOST", None)
+    assert (lost.outcome, lost.error_code) == ("LOST", "OUT_OF_MEMORY")
     assert (failed.outcome, failed.error_message) == ("FAILED", "Not now.")
 
 

@@ -50,8 +50,9 @@ _SILENCE_LIMIT: Final = 60.0
 class _Children:
     """Runs attempts in the child pool."""
 
-    def __init__(self, pool: ChildPool) -> None:
+    def __init__(self, pool: ChildPool, max_duration: float) -> None:
         self._pool = pool
+        self._max_duration = max_duration
 
     @property
     def capacity(self) -> int:
@@ -61,16 +62,16 @@ class _Children:
         request = _strict(attempt.request)
         if request is None:
             return UNREADABLE
-        return await self._pool.execute(
-            Assignment(
-                job_id=attempt.job_id,
-                run=attempt.run,
-                attempt=attempt.attempt,
-                folder=artifact_folder(attempt),
-                request=request,
-                started_at=attempt.started_at,
-            )
+        assignment = Assignment(
+            job_id=attempt.job_id,
+            run=attempt.run,
+            attempt=attempt.attempt,
+            folder=artifact_folder(attempt),
+            request=request,
+            started_at=attempt.started_at,
+            max_duration=self._max_duration,
         )
+        return await self._pool.execute(assignment, on_progress=lambda _: None)
 
 
 def _strict(request: RequestedReport | None) -> ReportRequest | None:
@@ -98,7 +99,7 @@ def build_app(settings: Settings) -> Starlette:
         broker = make_broker(kafka, service=SERVICE)
         connection = BusConnection(broker, kafka)
         publisher = BusPublisher(broker, connection, kafka)
-        pool = ChildPool(setup, size=settings.slots, attempt_timeout=settings.attempt_timeout)
+        pool = ChildPool(setup, size=settings.slots)
         policy = _retry_policy(settings)
         async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
             outbox = Outbox(database, publisher, OutboxMetrics(registry))
@@ -113,7 +114,7 @@ def build_app(settings: Settings) -> Starlette:
             )
             dispatcher = Dispatcher(
                 queue,
-                _Children(pool),
+                _Children(pool, settings.attempt_timeout),
                 times=DispatcherTimes(beat=settings.beat, beat_limit=settings.lease / 3),
                 policy=policy,
                 metrics=metrics,

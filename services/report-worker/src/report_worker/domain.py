@@ -6,6 +6,7 @@ that start plus the time it took, so that clocks of several machines never mix.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final, TypedDict, assert_never
 from uuid import UUID
 
@@ -21,9 +22,16 @@ from shared.events import (
 )
 from shared.job_id import JobId
 
-CRASHED: Final = "CRASHED"
 GENERATION_FAILED: Final = "REPORT_GENERATION_FAILED"
 REQUEST_REJECTED: Final = "REQUEST_REJECTED"
+TIMED_OUT: Final = "TIMED_OUT"
+
+
+class LossReason(StrEnum):
+    """Why an attempt has no child or worker any more."""
+
+    CRASHED = "CRASHED"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The child process died under the attempt."""
+    """The child process died under the attempt, or was killed for the memory that it took."""
+
+    reason: LossReason = LossReason.CRASHED
 
 
 Outcome = Generated | Failure | Lost
@@ -145,7 +155,7 @@ def ending(attempt: Attempt, outcome: Outcome, took: timedelta, policy: RetryPol
         case Failure():
             return _failed(attempt, outcome, took, policy)
         case Lost():
-            return lost(attempt, took, policy)
+            return lost(attempt, took, policy, outcome.reason)
         case _:
             assert_never(outcome)
 
@@ -180,20 +190,37 @@ def _failed(attempt: Attempt, failure: Failure, took: timedelta, policy: RetryPo
     )
 
 
-def lost(attempt: Attempt, took: timedelta, policy: RetryPolicy) -> Ending:
+def lost(
+    attempt: Attempt,
+    took: timedelta,
+    policy: RetryPolicy,
+    reason: LossReason = LossReason.CRASHED,
+) -> Ending:
     """Try a run again whose worker or child died under it, unless that happened too often."""
     losses = attempt.losses + 1
+    failure = _loss(reason, losses)
     if losses >= policy.max_losses:
-        failure = Failure(
-            code=CRASHED,
-            message=f"The process that ran the report was lost {losses} times.",
-            transient=True,
-        )
         return _end(attempt, failure, took, failures=attempt.failures, losses=losses)
     wait = timedelta(seconds=policy.backoff.delay(losses)) if losses > 1 else timedelta()
     return _again(
-        attempt, AttemptOutcome.LOST, took, wait, failures=attempt.failures, losses=losses
+        attempt,
+        AttemptOutcome.LOST,
+        took,
+        wait,
+        failure=failure,
+        failures=attempt.failures,
+        losses=losses,
     )
+
+
+def _loss(reason: LossReason, losses: int) -> Failure:
+    match reason:
+        case LossReason.CRASHED:
+            message = "The process that ran the report was lost"
+        case LossReason.OUT_OF_MEMORY:
+            message = "The report needed more memory than one may have"
+    often = "" if losses == 1 else f" {losses} times"
+    return Failure(code=reason, message=f"{message}{often}.", transient=True)
 
 
 def released(attempt: Attempt, took: timedelta) -> Ending:

@@ -9,7 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from report_worker.reports import GeneratedReport, ReportSpec, generate, open_store
+from report_worker.reports import (
+    GeneratedReport,
+    ProgressReporter,
+    ReportSpec,
+    generate,
+    open_store,
+)
 from shared.catalogue import ReportType
 from shared.report_request import ReportRequest
 from tests.support.servers import DatabaseUrls
@@ -76,6 +82,7 @@ def make(database: DatabaseUrls, artifacts: Path) -> Make:
             sources={"orders": database.report_source},
             store=open_store(artifacts.as_uri()),
             path=PATH,
+            progress=ProgressReporter(),
         )
         return Made(report, (artifacts / PATH).read_bytes())
 

@@ -10,7 +10,14 @@ import asyncpg
 import pytest
 from obstore.store import S3Store
 
-from report_worker.reports import ErrorCode, ReportError, TimeLimits, generate, open_store
+from report_worker.reports import (
+    ErrorCode,
+    ProgressReporter,
+    ReportError,
+    TimeLimits,
+    generate,
+    open_store,
+)
 from shared.catalogue import ReportType
 from tests.integration.report_worker.reports.conftest import (
     PATH,
@@ -58,7 +65,13 @@ def running(admin: asyncpg.Connection) -> Callable[[], Awaitable[bool]]:
 async def test_a_source_that_is_down_is_transient(artifacts: Path, dsn: str) -> None:
     store = open_store(artifacts.as_uri())
     error = await failure(
-        generate(report_spec(SIMPLE), sources={"orders": dsn}, store=store, path=PATH)
+        generate(
+            report_spec(SIMPLE),
+            sources={"orders": dsn},
+            store=store,
+            path=PATH,
+            progress=ProgressReporter(),
+        )
     )
     assert error.transient
     assert error.message == "Downstream data source unavailable."
@@ -175,6 +188,7 @@ async def test_an_object_store_that_refuses_or_is_silent_is_transient(
                 sources={"orders": database.report_source},
                 store=store,
                 path=PATH,
+                progress=ProgressReporter(),
                 time_limits=TimeLimits(store=0.5),
             )
         )

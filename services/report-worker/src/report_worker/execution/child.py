@@ -15,15 +15,36 @@ import structlog
 import uvloop
 
 from report_worker.domain import INTERNAL_ERROR
-from report_worker.execution.protocol import Assignment, Done, Failed, Ready, Setup, receive, send
-from report_worker.reports import ReportError, ReportSpec, generate, open_store
+from report_worker.execution.channel import Channel, open_channel
+from report_worker.execution.protocol import (
+    ORDERS,
+    Assignment,
+    Cancel,
+    Done,
+    Failed,
+    OutOfMemory,
+    Progressed,
+    Ready,
+    Setup,
+    Stopped,
+)
+from report_worker.reports import (
+    ProgressReporter,
+    ReportError,
+    ReportSpec,
+    discard_artifact,
+    generate,
+    open_store,
+)
 from shared.catalogue import Catalogue
-from shared.events import Artifact
+from shared.events import Artifact, Progress
 from shared.telemetry.logs import configure_logging
 
 _PR_SET_PDEATHSIG: Final = 1
-_PARENT_GONE: Final = (asyncio.IncompleteReadError, ConnectionError)
+_PROGRESS_EVERY: Final = 0.5
 _log = structlog.get_logger()
+
+_Answer = Done | Failed | OutOfMemory
 
 
 def main(descriptor: int) -> None:
@@ -48,43 +69,71 @@ def _die_with_parent() -> None:
 
 
 async def _serve(connection: socket.socket) -> None:
-    reader, writer = await asyncio.open_connection(sock=connection)
-    try:
-        setup = Setup.model_validate_json(await receive(reader))
-    except _PARENT_GONE:
-        return
-    configure_logging(service="report-worker-child", level=setup.log_level)
-    executor = _Executor(setup)
-    await send(writer, Ready())
-    following = asyncio.create_task(receive(reader))
-    while True:
-        try:
-            body = await following
-        except _PARENT_GONE:
-            return
-        job = asyncio.create_task(executor.execute(Assignment.model_validate_json(body)))
-        # The parent sends nothing while a job runs: if this read ends first, the parent is gone.
-        following = asyncio.create_task(receive(reader))
-        await asyncio.wait((job, following), return_when=asyncio.FIRST_COMPLETED)
-        if not job.done():
-            return
-        await send(writer, job.result())
+    orders: asyncio.Queue[bytes | None] = asyncio.Queue()
+    channel = await open_channel(
+        connection, on_frame=orders.put_nowait, on_end=lambda: orders.put_nowait(None)
+    )
+    executor: _Executor | None = None
+    while (body := await orders.get()) is not None:
+        order = ORDERS.validate_json(body)
+        match order:
+            case Setup():
+                configure_logging(service="report-worker-child", level=order.log_level)
+                executor = _Executor(order, channel)
+                channel.send(Ready())
+            case Assignment() if executor:
+                executor.start(order)
+            case Cancel() if executor:
+                await executor.cancel()
+            case _:
+                raise ValueError(f"{order.kind} came before the setup")
 
 
 class _Executor:
-    def __init__(self, setup: Setup) -> None:
+    """Executes assignments; the parent sends one only after the answer to the one before."""
+
+    def __init__(self, setup: Setup, channel: Channel) -> None:
+        self._channel = channel
         self._catalogue = Catalogue(setup.catalogue)
         self._sources = setup.sources
         self._store = open_store(setup.artifacts_url)
+        self._job: asyncio.Task[None] | None = None
+        self._made: str | None = None
 
-    async def execute(self, assignment: Assignment) -> Done | Failed:
+    def start(self, assignment: Assignment) -> None:
+        """Begin to execute; the answer goes out by itself."""
+        self._made = None
+        self._job = asyncio.create_task(self._execute(assignment))
+
+    async def cancel(self) -> None:
+        """Stop what runs, and leave nothing of it or of what has just been finished.
+
+        Report code that ignores a cancellation keeps this waiting; the parent doesn't wait long.
+        """
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait((self._job,))
+        if self._made is not None:
+            await discard_artifact(self._store, self._made)
+        self._channel.send(Stopped())
+
+    async def _execute(self, assignment: Assignment) -> None:
         structlog.contextvars.bind_contextvars(
             job_id=assignment.job_id, run=assignment.run, attempt=assignment.attempt
         )
+        progress = ProgressReporter()
+        with _Sampling(progress, self._channel):
+            answer = await self._outcome(assignment, progress)
+        self._channel.send(answer)
+
+    async def _outcome(self, assignment: Assignment, progress: ProgressReporter) -> _Answer:
         try:
-            return await self._generate(assignment)
+            return await self._generate(assignment, progress)
         except ReportError as error:
             return Failed(code=error.code, message=error.message, transient=error.transient)
+        except MemoryError:
+            _log.exception("out of memory")
+            return OutOfMemory()
         except Exception:  # noqa: BLE001 - a defect ends this job, not the child
             _log.exception("attempt failed unexpectedly")
             return Failed(
@@ -92,10 +141,8 @@ class _Executor:
                 message=INTERNAL_ERROR.message,
                 transient=INTERNAL_ERROR.transient,
             )
-        finally:
-            structlog.contextvars.clear_contextvars()
 
-    async def _generate(self, assignment: Assignment) -> Done:
+    async def _generate(self, assignment: Assignment, progress: ProgressReporter) -> Done:
         report_type = self._catalogue.get(assignment.request.report_type)
         if report_type is None:
             raise LookupError(f"no report type {assignment.request.report_type} in this child")
@@ -105,7 +152,9 @@ class _Executor:
             sources=self._sources,
             store=self._store,
             path=f"{assignment.folder}/{spec.file_name}",
+            progress=progress,
         )
+        self._made = report.path
         return Done(
             artifact=Artifact(
                 path=report.path,
@@ -116,6 +165,33 @@ class _Executor:
             ),
             row_count=report.rows,
         )
+
+
+class _Sampling:
+    """Sends the newest progress to the parent about twice a second, where it has changed."""
+
+    def __init__(self, progress: ProgressReporter, channel: Channel) -> None:
+        self._progress = progress
+        self._channel = channel
+        self._sent: Progress | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        self._wait()
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_PROGRESS_EVERY, self._sample)
+
+    def _sample(self) -> None:
+        newest = self._progress.newest
+        if newest is not None and newest != self._sent:
+            self._channel.send(Progressed(progress=newest))
+            self._sent = newest
+        self._wait()
 
 
 if __name__ == "__main__":

@@ -1,51 +1,20 @@
 """Warm child processes, one per slot: whatever a job does to its child ends that job alone."""
 
 import asyncio
-import os
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from report_worker.domain import Failure, Generated, Lost, Outcome
-from report_worker.execution.protocol import (
-    ANSWERS,
-    Assignment,
-    Done,
-    Failed,
-    Ready,
-    Setup,
-    receive,
-    send,
-)
+from report_worker.domain import TIMED_OUT, Failure, Generated, LossReason, Lost, Outcome
+from report_worker.execution.child_process import ChildProcess
+from report_worker.execution.protocol import Assignment, Done, Failed, OutOfMemory, Setup
 from shared.backoff import Backoff
+from shared.events import Progress
 
-_START_TIMEOUT: Final = 60.0
 _STARTS_AT_ONCE: Final = 2  # a start keeps a core busy for about a second
-_EXIT_TIMEOUT: Final = 5.0
-_GONE: Final = (asyncio.IncompleteReadError, OSError, ValueError)
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Child:
-    process: asyncio.subprocess.Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def ask(self, assignment: Assignment) -> Outcome:
-        await send(self.writer, assignment)
-        return _outcome(ANSWERS.validate_json(await receive(self.reader)))
-
-    def kill(self) -> None:
-        """Kill, without waiting: a process that hangs in the kernel mustn't keep us."""
-        self.writer.close()
-        if self.process.returncode is None:
-            self.process.kill()
 
 
 class ChildPool:
@@ -54,12 +23,11 @@ class ChildPool:
     There are `size` children. One that ends, for whatever reason, is replaced at once.
     """
 
-    def __init__(self, setup: Setup, *, size: int, attempt_timeout: float) -> None:
+    def __init__(self, setup: Setup, *, size: int) -> None:
         self._setup = setup
         self._size = size
-        self._attempt_timeout = attempt_timeout
-        self._alive: set[_Child] = set()
-        self._idle: asyncio.LifoQueue[_Child] = asyncio.LifoQueue()
+        self._alive: set[ChildProcess] = set()
+        self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._backoff = Backoff(first=0.5, longest=15.0)
 
@@ -87,38 +55,44 @@ class ChildPool:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
 
-    async def execute(self, assignment: Assignment) -> Outcome:
-        """Run one assignment; cancelling this kills its child."""
+    async def execute(
+        self, assignment: Assignment, on_progress: Callable[[Progress], None]
+    ) -> Outcome:
+        """Run one assignment; `on_progress` is called about twice a second while it goes on.
+
+        Cancelling this, like the end of `max_duration`, stops the assignment: its child is asked,
+        and killed where it doesn't stop within a second. Nothing is left of it where the child did.
+        """
         child = await self._take()
         is_reusable = False
         try:
-            async with asyncio.timeout(self._attempt_timeout):
-                outcome = await child.ask(assignment)
-            is_reusable = True
+            async with asyncio.timeout(assignment.max_duration):
+                reply = await child.execute(assignment, on_progress)
+            is_reusable = not isinstance(reply, OutOfMemory)
+            return _outcome(reply)
         except TimeoutError:
-            outcome = Failure(
-                code="TIMED_OUT",
-                message=f"The report took longer than {self._attempt_timeout:g} seconds.",
-                transient=False,
-            )
-        except _GONE as error:
-            _log.warning("child lost", job_id=assignment.job_id, error=type(error).__name__)
-            outcome = Lost()
+            is_reusable = await child.stop()
+            return _timed_out(assignment)
+        except asyncio.CancelledError:
+            is_reusable = await child.stop()
+            raise
+        except ConnectionError:
+            _log.warning("child lost", job_id=assignment.job_id, pid=child.pid)
+            return Lost(LossReason.CRASHED)
         finally:
             if is_reusable:
                 self._idle.put_nowait(child)
             else:
                 self._discard(child)
-        return outcome
 
-    async def _take(self) -> _Child:
+    async def _take(self) -> ChildProcess:
         while True:
             child = await self._idle.get()
             # One that died while it was idle loses nobody's job.
             if child in self._alive:
                 return child
 
-    def _discard(self, child: _Child) -> None:
+    def _discard(self, child: ChildProcess) -> None:
         self._alive.discard(child)
         child.kill()
 
@@ -130,83 +104,38 @@ class ChildPool:
             self._idle.put_nowait(child)
             is_ready()
             try:
-                exit_code = await child.process.wait()
-                _log.warning("child ended", pid=child.process.pid, exit_code=exit_code)
+                exit_code = await child.exit_code()
+                _log.warning("child ended", pid=child.pid, exit_code=exit_code)
             finally:
                 self._discard(child)
-                await _ended(child)
+                await child.ended()
 
-    async def _start_patiently(self) -> _Child:
+    async def _start_patiently(self) -> ChildProcess:
         """Start a child, however often it takes."""
         retry = 0
         while True:
             try:
                 async with self._starts:
-                    return await self._start()
-            except (TimeoutError, *_GONE) as error:
+                    return await ChildProcess.start(self._setup)
+            except OSError as error:  # a TimeoutError is one, too
                 retry += 1
                 _log.error("child did not start", error=type(error).__name__, retry=retry)
                 await asyncio.sleep(self._backoff.delay(retry))
 
-    async def _start(self) -> _Child:
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                process = await _spawn(theirs.fileno())
-        except BaseException:
-            ours.close()
-            raise
-        reader, writer = await asyncio.open_connection(sock=ours)
-        child = _Child(process, reader, writer)
-        try:
-            async with asyncio.timeout(_START_TIMEOUT):
-                await send(writer, self._setup)
-                ANSWERS.validate_json(await receive(reader))
-        except BaseException:
-            child.kill()
-            await _ended(child)
-            raise
-        return child
 
-
-async def _spawn(descriptor: int) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "report_worker.execution.child",
-        str(descriptor),
-        pass_fds=(descriptor,),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        env=_environment(),
-        start_new_session=True,
-    )
-
-
-async def _ended(child: _Child) -> None:
-    """Wait for the end of a child that was killed, but not for ever."""
-    try:
-        async with asyncio.timeout(_EXIT_TIMEOUT):
-            await child.process.wait()
-    except TimeoutError:
-        _log.error("child can't be killed", pid=child.process.pid)
-
-
-def _environment() -> dict[str, str]:
-    """Return the parent's environment without the worker's settings, which hold secrets.
-
-    What the object store's client reads from it (credentials, endpoints) stays.
-    """
-    withheld = ("REPORT_WORKER_", "JOB_ID_KEYS", "LINK_KEYS")
-    return {name: value for name, value in os.environ.items() if not name.startswith(withheld)}
-
-
-def _outcome(answer: Ready | Done | Failed) -> Outcome:
-    match answer:
+def _outcome(reply: Done | Failed | OutOfMemory) -> Outcome:
+    match reply:
         case Done():
-            return Generated(answer.artifact, answer.row_count)
+            return Generated(reply.artifact, reply.row_count)
         case Failed():
-            return Failure(answer.code, answer.message, answer.transient)
-        case Ready():
-            raise ValueError("a child said that it is ready in the middle of a job")
+            return Failure(reply.code, reply.message, reply.transient)
+        case OutOfMemory():
+            return Lost(LossReason.OUT_OF_MEMORY)
+
+
+def _timed_out(assignment: Assignment) -> Failure:
+    return Failure(
+        code=TIMED_OUT,
+        message=f"The report took longer than the {assignment.max_duration:g} seconds that it may.",
+        transient=False,
+    )

@@ -1,18 +1,13 @@
-"""What parent and child say to each other: JSON in frames of a 4-byte length, over one socket."""
+"""What parent and child say to each other: one JSON object in each frame."""
 
-import asyncio
-import struct
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from shared.catalogue import ReportType
-from shared.events import Artifact
+from shared.events import Artifact, Progress
 from shared.report_request import ReportRequest
-
-_LENGTH: Final = struct.Struct(">I")
-_LONGEST_FRAME: Final = 64 * 1024 * 1024
 
 
 class _Message(BaseModel):
@@ -22,6 +17,7 @@ class _Message(BaseModel):
 class Setup(_Message):
     """First frame to a child: all that it needs, so that no secret stands in its environment."""
 
+    kind: Literal["setup"] = "setup"
     catalogue: tuple[ReportType, ...]
     sources: Annotated[dict[str, str], Field(repr=False)]
     artifacts_url: str
@@ -31,18 +27,37 @@ class Setup(_Message):
 class Assignment(_Message):
     """One attempt to execute; the file goes into `folder` of the artifact store."""
 
+    kind: Literal["assignment"] = "assignment"
     job_id: str
     run: int
     attempt: int
     folder: str
     request: ReportRequest
     started_at: datetime
+    max_duration: float
+    """Seconds after which the parent stops it."""
+
+
+class Cancel(_Message):
+    """Stop the assignment before this frame, and undo it where it is done already.
+
+    The answer is always `Stopped`, after which nothing of the assignment is left.
+    """
+
+    kind: Literal["cancel"] = "cancel"
 
 
 class Ready(_Message):
     """A child can take assignments."""
 
     kind: Literal["ready"] = "ready"
+
+
+class Progressed(_Message):
+    """How far the report has come; about twice a second where it changes."""
+
+    kind: Literal["progressed"] = "progressed"
+    progress: Progress
 
 
 class Done(_Message):
@@ -62,25 +77,20 @@ class Failed(_Message):
     transient: bool
 
 
-Answer = Annotated[Ready | Done | Failed, Field(discriminator="kind")]
-ANSWERS: Final[TypeAdapter[Ready | Done | Failed]] = TypeAdapter(Answer)
+class OutOfMemory(_Message):
+    """There is no report for want of memory, and the child is in no state to make another."""
+
+    kind: Literal["out_of_memory"] = "out_of_memory"
 
 
-async def send(writer: asyncio.StreamWriter, message: BaseModel) -> None:
-    """Write one frame."""
-    body = message.model_dump_json().encode()
-    writer.write(_LENGTH.pack(len(body)) + body)
-    await writer.drain()
+class Stopped(_Message):
+    """Nothing runs any more, and nothing of the cancelled assignment is left."""
+
+    kind: Literal["stopped"] = "stopped"
 
 
-async def receive(reader: asyncio.StreamReader) -> bytes:
-    """Read one frame's body.
+Order = Setup | Assignment | Cancel
+Reply = Ready | Progressed | Done | Failed | OutOfMemory | Stopped
 
-    Raises:
-        asyncio.IncompleteReadError: where the other side is gone.
-
-    """
-    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    if length > _LONGEST_FRAME:
-        raise ValueError(f"a frame of {length} bytes is no message of ours")
-    return await reader.readexactly(length)
+ORDERS: Final[TypeAdapter[Order]] = TypeAdapter(Annotated[Order, Field(discriminator="kind")])
+REPLIES: Final[TypeAdapter[Reply]] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])

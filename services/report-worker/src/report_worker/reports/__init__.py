@@ -1,16 +1,19 @@
 """Making reports: runs inside the killable child process, one job at a time."""
 
-from report_worker.reports.artifacts import open_store
+from report_worker.reports.artifacts import discard_artifact, open_store
 from report_worker.reports.errors import ErrorCode, ReportError
 from report_worker.reports.generation import generate
+from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import GeneratedReport, ReportSpec, TimeLimits
 
 __all__ = [
     "ErrorCode",
     "GeneratedReport",
+    "ProgressReporter",
     "ReportError",
     "ReportSpec",
     "TimeLimits",
+    "discard_artifact",
     "generate",
     "open_store",
 ]

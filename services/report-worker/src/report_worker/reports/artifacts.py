@@ -85,6 +85,13 @@ async def artifact_writer(
             raise
 
 
+async def discard_artifact(store: ObjectStore, path: str, *, time_limit: float = 10.0) -> None:
+    """Delete an object that nobody refers to; one that is gone already, or stays, is no error."""
+    with suppress(TimeoutError, OSError, obstore.exceptions.BaseError):
+        async with asyncio.timeout(time_limit):
+            await obstore.delete_async(store, path)
+
+
 async def _bounded(operation: Awaitable[object], seconds: float) -> None:
     """Await a store's operation; its errors and its silence become a `ReportError`."""
     try:

@@ -9,6 +9,7 @@ from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
 from report_worker.reports.errors import ReportError
 from report_worker.reports.export import export_csv, export_json, export_ndjson
 from report_worker.reports.pdf import export_pdf
+from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import MEDIA_TYPES, GeneratedReport, ReportSpec, TimeLimits
 from report_worker.reports.source import Snapshot, open_snapshot
 from shared.report_request import ReportFormat
@@ -24,6 +25,7 @@ async def generate(
     sources: Mapping[str, str],
     store: ObjectStore,
     path: str,
+    progress: ProgressReporter,
     time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
 ) -> GeneratedReport:
     """Make the report from its sources (name -> URL) and store it at `path`.
@@ -40,7 +42,7 @@ async def generate(
         ) as writer:
             dsn = sources[spec.report_type.source or ""]
             async with open_snapshot(spec, dsn, connect_limit=time_limits.connect) as snapshot:
-                rows = await _write(spec, snapshot, writer)
+                rows = await _write(spec, snapshot, writer, progress)
     except ReportError as error:
         log.warning(
             "report_failed",
@@ -61,7 +63,10 @@ async def generate(
     )
 
 
-async def _write(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+async def _write(
+    spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter, progress: ProgressReporter
+) -> int:
+    progress.phase("query")
     match spec.request.format:
         case ReportFormat.CSV:
             return await export_csv(spec.report_type, snapshot, writer)
