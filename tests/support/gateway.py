@@ -1,6 +1,6 @@
 """The gateway's application over fakes: real routes and use cases, no server and no I/O."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from gateway.app import assemble
 from gateway.domain import (
     ArtifactMissingError,
+    ByteRange,
     Job,
     JobFilter,
     KeyedRequest,
@@ -40,6 +41,7 @@ NOW: Final = datetime(2024, 2, 1, 9, 30, tzinfo=UTC)
 RETENTION: Final = timedelta(days=7)
 KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
 BODY_TIMEOUT: Final = 0.2
+CLIENT_TIMEOUT: Final = 5.0
 
 REQUEST: Final[dict[str, Any]] = {
     "reportType": "ORDERS_SUMMARY",
@@ -159,16 +161,23 @@ class FakeReadModel:
 
 
 class FakeArtifacts:
-    """Files by path."""
+    """Files by path, streamed unless `signs_urls`."""
 
     def __init__(self) -> None:
         self.files: dict[str, Sequence[bytes]] = {}
+        self.signs_urls = False
+
+    async def signed_url(self, path: str, method: str) -> str:
+        return f"https://store.example.com/{path}?X-Method={method}"
 
     async def size(self, path: str) -> int:
         return sum(map(len, self._chunks(path)))
 
-    async def open(self, path: str) -> OpenArtifact:
-        async def chunks() -> AsyncIterator[bytes]:
+    async def open(self, path: str, part: ByteRange | None) -> OpenArtifact:
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            if part is not None:
+                yield b"".join(self._chunks(path))[part.start : part.end]
+                return
             for chunk in self._chunks(path):
                 yield chunk
 
@@ -243,6 +252,7 @@ class FakeGateway:
             report_types=ReportTypeList.of(shipped_catalogue()).json_bytes(),
             path_prefix="/v1",
             body_timeout=BODY_TIMEOUT,
+            client_timeout=CLIENT_TIMEOUT,
         )
         return app
 

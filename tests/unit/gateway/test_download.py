@@ -69,6 +69,97 @@ async def test_head_says_the_same_without_the_file(
     assert dict(head.headers) == dict(got.headers)
 
 
+@pytest.mark.parametrize(
+    ("asked", "content", "content_range"),
+    [
+        ("bytes=0-2", b"day", "bytes 0-2/24"),
+        ("bytes=22-", b"3\n", "bytes 22-23/24"),
+        ("bytes=-2", b"3\n", "bytes 22-23/24"),
+        ("bytes=4-999", CONTENT[4:], "bytes 4-23/24"),
+    ],
+)
+async def test_a_range_gets_that_part_with_the_digest_of_the_whole(
+    client: httpx.AsyncClient, gateway: FakeGateway, asked: str, content: bytes, content_range: str
+) -> None:
+    url = link(gateway, completed(gateway).job_id)
+    whole = await client.get(url)
+    assert whole.headers["accept-ranges"] == "bytes"
+    for if_range in (whole.headers["etag"], whole.headers["last-modified"]):
+        part = await client.get(url, headers={"range": asked, "if-range": if_range})
+        assert (part.status_code, part.content) == (206, content)
+        assert part.headers["content-range"] == content_range
+        assert part.headers["content-length"] == str(len(content))
+        for name in ("etag", "repr-digest", "content-type", "content-disposition"):
+            assert part.headers[name] == whole.headers[name]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"range": "bytes=0-2,5-6"},
+        {"range": "pages=1-2"},
+        {"range": "bytes=2-1"},
+        {"range": "bytes=0-2", "if-range": '"another"'},
+        {"range": "bytes=0-2", "if-range": "Thu, 01 Jan 1970 00:00:00 GMT"},
+    ],
+)
+async def test_what_is_no_single_range_of_this_file_gets_the_whole(
+    client: httpx.AsyncClient, gateway: FakeGateway, headers: dict[str, str]
+) -> None:
+    response = await client.get(link(gateway, completed(gateway).job_id), headers=headers)
+    assert (response.status_code, response.content) == (200, CONTENT)
+
+
+async def test_a_range_behind_the_end_is_416_and_says_where_the_end_is(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    response = await client.get(
+        link(gateway, completed(gateway).job_id), headers={"range": "bytes=24-"}
+    )
+    assert response.status_code == 416
+    assert response.headers["content-range"] == "bytes */24"
+    assert response.json()["type"] == "urn:report-jobs:problem:range-not-satisfiable"
+
+
+async def test_head_has_no_ranges(client: httpx.AsyncClient, gateway: FakeGateway) -> None:
+    url = link(gateway, completed(gateway).job_id)
+    head = await client.head(url, headers={"range": "bytes=0-2"})
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(CONTENT)))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_file_that_the_client_has_is_304_and_one_that_it_doesnt_mean_412(
+    client: httpx.AsyncClient, gateway: FakeGateway, method: str
+) -> None:
+    url = link(gateway, completed(gateway).job_id)
+    whole = await client.get(url)
+    etag, modified = whole.headers["etag"], whole.headers["last-modified"]
+    for headers in ({"if-none-match": f'"x", {etag}'}, {"if-modified-since": modified}):
+        response = await client.request(method, url, headers=headers)
+        assert (response.status_code, response.content) == (304, b"")
+        assert (response.headers["etag"], response.headers["last-modified"]) == (etag, modified)
+    response = await client.request(method, url, headers={"if-match": '"x"'})
+    assert response.status_code == 412
+    assert (await client.request(method, url, headers={"if-match": etag})).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_store_that_signs_urls_hands_out_the_file_itself(
+    client: httpx.AsyncClient, gateway: FakeGateway, method: str
+) -> None:
+    url = link(gateway, completed(gateway).job_id)
+    gateway.artifacts.signs_urls = True
+    headers = {"range": "bytes=99-", "if-match": '"of the store"'}
+    response = await client.request(method, url, headers=headers)
+    assert (response.status_code, response.content) == (307, b"")
+    assert response.headers["location"] == f"https://store.example.com/{PATH}?X-Method={method}"
+    assert response.headers["cache-control"] == "no-store"
+    assert "etag" not in response.headers
+
+    gateway.artifacts.files.clear()
+    assert (await client.request(method, url)).status_code == 404
+
+
 async def test_the_link_in_the_job_is_the_link_that_works(
     client: httpx.AsyncClient, gateway: FakeGateway
 ) -> None:

@@ -67,7 +67,9 @@ def build_app(settings: Settings) -> FastAPI:
         links=LinkSettings(),
         callbacks=CallbackSettings(),
         catalogue=load_catalogue(CatalogueSettings().catalogue_dir),
-        artifacts=ArtifactStore(ArtifactSettings().artifacts_url, settings.store_timeout),
+        artifacts=ArtifactStore(
+            ArtifactSettings().artifacts_url, settings.store_timeout, settings.url_lifetime
+        ),
         metrics=SubmissionMetrics(registry),
     )
     checks: dict[str, Check] = {}
@@ -139,6 +141,7 @@ def _services(
         report_types=ReportTypeList.of(parts.catalogue).json_bytes(),
         path_prefix=urlsplit(parts.links.public_url).path,
         body_timeout=parts.settings.body_timeout,
+        client_timeout=parts.settings.client_timeout,
     )
 
 

@@ -1,7 +1,8 @@
 """Settings of the gateway, from `GATEWAY_*`; durations are in seconds."""
 
+from datetime import timedelta
 from ipaddress import ip_address
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -24,6 +25,21 @@ class Settings(ServiceSettings):
     """How long a client may take to send a request's body."""
     store_timeout: Seconds = 10.0
     """How long the artifact store may take to answer, or to give the next part of a file."""
+
+    client_timeout: Seconds = 30.0
+    """How long a client may leave unread what it is sent, before it is cut off."""
+    downloads: Literal["redirect", "stream"] = "redirect"
+    """Whether clients fetch files from an object store themselves, or through the gateway, where
+    they can't reach the store. Files in a folder always come through the gateway."""
+    download_url_lifetime: Seconds = 300.0
+    """How long the URL works that a client is redirected to; its link makes new ones."""
+
+    @property
+    def url_lifetime(self) -> timedelta | None:
+        """The lifetime of the store's URLs, None where none are made."""
+        return (
+            timedelta(seconds=self.download_url_lifetime) if self.downloads == "redirect" else None
+        )
 
     @model_validator(mode="after")
     def _strangers_are_kept_out(self) -> Self:

@@ -21,6 +21,8 @@ from gateway.domain import (
     NotAuthenticatedError,
     NotPermittedError,
     PageTokenError,
+    PreconditionFailedError,
+    RangeNotSatisfiableError,
     ReadModelUnavailableError,
     ReportNotReadyError,
     RequestRefusedError,
@@ -57,6 +59,9 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
         "A request with this key asked for something else. Send that one again as it was, or this"
         " one with a new key.",
     ),
+    PreconditionFailedError: ProblemError(
+        ProblemType.PRECONDITION_FAILED, "If-Match or If-Unmodified-Since names another file."
+    ),
     BusUnavailableError: ProblemError(
         ProblemType.UNAVAILABLE,
         "The request could not be confirmed in time; it may or may not have become a job."
@@ -90,6 +95,7 @@ def install(app: FastAPI) -> None:
         RequestValidationError: _on_bad_parameters,
         PageTokenError: _on_page_token,
         ReportNotReadyError: _on_not_ready,
+        RangeNotSatisfiableError: _on_range,
         HTTPException: _on_http_exception,
         ClientDisconnect: _on_disconnect,
         Exception: _on_defect,
@@ -144,6 +150,15 @@ async def _on_page_token(request: Request, error: PageTokenError) -> Response:
 async def _on_not_ready(request: Request, error: ReportNotReadyError) -> Response:
     detail = f"The job is {error.status}; only a COMPLETED job has a report."
     return problem_response(ProblemError(ProblemType.REPORT_NOT_READY, detail), request.url.path)
+
+
+async def _on_range(request: Request, error: RangeNotSatisfiableError) -> Response:
+    problem = ProblemError(
+        ProblemType.RANGE_NOT_SATISFIABLE,
+        f"The file has {error.byte_count} bytes.",
+        headers={"content-range": f"bytes */{error.byte_count}"},
+    )
+    return problem_response(problem, request.url.path)
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:

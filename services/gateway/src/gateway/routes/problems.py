@@ -35,8 +35,10 @@ class ProblemType(Enum):
     REPORT_NOT_READY = ("report-not-ready", 409, "The job has no report to download")
     JOB_EXPIRED = ("job-expired", 410, "The job has expired")
     LINK_EXPIRED = ("link-expired", 410, "The download link has expired")
+    PRECONDITION_FAILED = ("precondition-failed", 412, "The file isn't the one that is meant")
     BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large")
     UNSUPPORTED_MEDIA_TYPE = ("unsupported-media-type", 415, "The body must be JSON")
+    RANGE_NOT_SATISFIABLE = ("range-not-satisfiable", 416, "The file has no such bytes")
     INVALID_REQUEST = ("invalid-request", 422, "The request is not valid")
     IDEMPOTENCY_KEY_REUSED = (
         "idempotency-key-reused",

@@ -18,7 +18,7 @@ class Services:
     """Built once by `app`, kept in the application's state.
 
     `path_prefix` is the path of PUBLIC_URL, `report_types` the catalogue's JSON, `body_timeout`
-    in seconds.
+    and `client_timeout` in seconds.
     """
 
     access: Access
@@ -29,6 +29,7 @@ class Services:
     report_types: bytes
     path_prefix: str
     body_timeout: float
+    client_timeout: float
 
 
 def services_of(request: Request) -> Services:

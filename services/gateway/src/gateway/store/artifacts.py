@@ -1,16 +1,17 @@
 """Reads report files from the artifact store; paths come from the read model, never a client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
+import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 from typing_extensions import Buffer
 
-from gateway.domain import ArtifactMissingError, ArtifactStoreUnavailableError
+from gateway.domain import ArtifactMissingError, ArtifactStoreUnavailableError, ByteRange
 
 _CHUNK_BYTES: Final = 256 * 1024
 _T = TypeVar("_T")
@@ -18,18 +19,42 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class OpenArtifact:
-    """A file that is there: its size as the store has it, and its bytes, to be read once."""
+    """A file that is there: its size as the store has it, and bytes of it, to be read once."""
 
     byte_count: int
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes, None]
 
 
 class ArtifactStore:
-    """The object store behind `ARTIFACTS_URL`. `timeout` in seconds, for each answer of it."""
+    """The object store behind `ARTIFACTS_URL`.
 
-    def __init__(self, url: str, timeout: float) -> None:
+    `timeout` in seconds, for each answer of it. `url_lifetime` is how long a signed URL works;
+    without it, and where the store is a folder, none are made.
+    """
+
+    def __init__(self, url: str, timeout: float, url_lifetime: timedelta | None = None) -> None:
         self._store = _open(url)
         self._timeout = timeout
+        self._url_lifetime = url_lifetime
+
+    @property
+    def signs_urls(self) -> bool:
+        """Whether clients are to fetch files from the store itself."""
+        return self._url_lifetime is not None and isinstance(
+            self._store, S3Store | GCSStore | AzureStore
+        )
+
+    async def signed_url(self, path: str, method: Literal["GET", "HEAD"]) -> str:
+        """Return a URL by which anybody may use `method` on a file, until its time is over.
+
+        Raises:
+            ArtifactStoreUnavailableError: where the right to sign can't be had.
+
+        """
+        store, lifetime = self._store, self._url_lifetime
+        if lifetime is None or not isinstance(store, S3Store | GCSStore | AzureStore):
+            raise TypeError("this store signs no URLs")
+        return await self._answer(obstore.sign_async(store, method, path, lifetime), path)
 
     async def size(self, path: str) -> int:
         """Return the size of a file in bytes.
@@ -42,33 +67,31 @@ class ArtifactStore:
         meta = await self._answer(self._store.head_async(path), path)
         return meta["size"]
 
-    async def open(self, path: str) -> OpenArtifact:
-        """Open a file for reading.
+    async def open(self, path: str, part: ByteRange | None = None) -> OpenArtifact:
+        """Open a file for reading, or a part of it, which has to lie within.
 
         Raises:
             ArtifactMissingError: where there is no such file.
             ArtifactStoreUnavailableError: where the store doesn't answer.
 
         """
-        result = await self._answer(self._store.get_async(path), path)
+        bounds = (part.start, part.end) if part is not None else None
+        get = self._store.get_async(path, options={"range": bounds} if bounds else None)
+        result = await self._answer(get, path)
         parts = aiter(result.stream(min_chunk_size=_CHUNK_BYTES))
-        return OpenArtifact(byte_count=result.meta["size"], chunks=self._chunks(parts))
+        return OpenArtifact(byte_count=result.meta["size"], chunks=self._chunks(parts, path))
 
     async def _answer(self, answer: Awaitable[_T], path: str) -> _T:
         try:
             async with asyncio.timeout(self._timeout):
                 return await answer
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ValueError) as error:  # a path that leads out names no file
             raise ArtifactMissingError(path) from error
         except (BaseError, OSError) as error:
             raise ArtifactStoreUnavailableError(type(error).__name__) from error
 
-    async def _chunks(self, parts: AsyncIterator[Buffer]) -> AsyncIterator[bytes]:
-        while True:
-            async with asyncio.timeout(self._timeout):
-                part = await anext(parts, None)
-            if part is None:
-                return
+    async def _chunks(self, parts: AsyncIterator[Buffer], path: str) -> AsyncGenerator[bytes, None]:
+        while (part := await self._answer(anext(parts, None), path)) is not None:
             yield bytes(part)
 
 
