@@ -38,6 +38,15 @@ class OwnCommand(Generic[S]):
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None
 
 
+@dataclass(frozen=True, slots=True)
+class StandaloneCommand:
+    """A command that one service alone has and that needs none of its settings."""
+
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None
+
+
 def run_service(
     service: str,
     *,
@@ -45,7 +54,7 @@ def run_service(
     build_app: Callable[[S], ASGIApp],
     schema: str,
     migrations: Path,
-    own_commands: Mapping[str, OwnCommand[S]] | None = None,
+    own_commands: Mapping[str, OwnCommand[S] | StandaloneCommand] | None = None,
 ) -> None:
     """Run the command that the process's arguments name.
 
@@ -57,18 +66,21 @@ def run_service(
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run the service until SIGTERM")
     commands.add_parser("migrate", help="bring the service's Postgres schema up to date")
-    for name, own_command in own_commands.items():
-        own_command.add_arguments(commands.add_parser(name, help=own_command.help))
+    for name, added in own_commands.items():
+        added.add_arguments(commands.add_parser(name, help=added.help))
     arguments = parser.parse_args()
     command = arguments.command
+    own_command = own_commands.get(command)
+    if isinstance(own_command, StandaloneCommand):
+        sys.exit(own_command.run(arguments))
     try:
         configure_logging(service=service, level=LogSettings().log_level)
         own = settings()
         if command == "migrate":
             migrate(str(own.database_url), schema=schema, directory=migrations)
             return
-        if command in own_commands:
-            sys.exit(own_commands[command].run(own, arguments))
+        if own_command is not None:
+            sys.exit(own_command.run(own, arguments))
         app = build_app(own)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 from starlette.applications import Starlette
 
+from report_worker.check import plugin_mistakes
 from report_worker.domain import UNREADABLE, Attempt, Outcome, RetryPolicy, artifact_folder
 from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
@@ -20,7 +21,7 @@ from report_worker.settings import Settings
 from report_worker.store import QUEUED_CHANNEL
 from shared.backoff import Backoff
 from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
-from shared.catalogue import Catalogue, load_catalogue
+from shared.catalogue import Catalogue, CatalogueError, load_files
 from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.listen import listen
@@ -87,7 +88,7 @@ def _strict(request: RequestedReport | None) -> ReportRequest | None:
 def build_app(settings: Settings) -> Starlette:
     """Build the service; nothing is connected or started before its lifespan begins."""
     kafka, jobs = KafkaSettings(), JobSettings()
-    catalogue = load_catalogue(CatalogueSettings().catalogue_dir)
+    catalogue = _load_catalogue(CatalogueSettings().catalogue_dir)
     setup = _child_setup(settings, catalogue)
     registry = new_registry()
     metrics = WorkerMetrics(registry)
@@ -162,6 +163,15 @@ def build_app(settings: Settings) -> Starlette:
 
     routes = probe_routes(heartbeats=heartbeats, checks=checks, registry=registry)
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _load_catalogue(directory: Path) -> Catalogue:
+    """Read the catalogue, and see that its plugins are there; raises `CatalogueError`."""
+    files = load_files(directory)
+    mistakes = plugin_mistakes(files)
+    if mistakes:
+        raise CatalogueError(mistakes)
+    return Catalogue(file.report_type for file in files)
 
 
 def _child_setup(settings: Settings, catalogue: Catalogue) -> Setup:

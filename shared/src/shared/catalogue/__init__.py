@@ -10,6 +10,7 @@ from shared.catalogue.loading import (
 )
 from shared.catalogue.parameters import Binding, SqlType
 from shared.catalogue.report_type import Column, ColumnType, ReportType
+from shared.catalogue.sql import SqlTemplate, SqlTemplateError, parse_sql
 
 __all__ = [
     "Binding",
@@ -20,7 +21,10 @@ __all__ = [
     "ColumnType",
     "Mistake",
     "ReportType",
+    "SqlTemplate",
+    "SqlTemplateError",
     "SqlType",
     "load_catalogue",
     "load_files",
+    "parse_sql",
 ]

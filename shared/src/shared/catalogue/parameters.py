@@ -104,9 +104,13 @@ class Parameters:
                     message="must fit into 64 bits",
                 )
 
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the defaults of those that the request left out."""
+        return {**self._defaults, **values}
+
     def bindings(self, values: Mapping[str, Any], dates: DateRange) -> dict[str, Binding]:
         """Turn the values of a request without violations into what SQL is given."""
-        given = {**self._defaults, **values}
+        given = self.with_defaults(values)
         bound = {
             name: Binding(_sql_value(given.get(name), sql_type), sql_type, is_array)
             for name, (sql_type, is_array) in self._types.items()

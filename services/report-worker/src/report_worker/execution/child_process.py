@@ -1,7 +1,6 @@
 """One child process as its parent sees it: started, asked, stopped, killed."""
 
 import asyncio
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Final
 import structlog
 
 from report_worker.execution.channel import Channel, open_channel
+from report_worker.execution.environment import child_environment
 from report_worker.execution.protocol import (
     REPLIES,
     Assignment,
@@ -142,15 +142,6 @@ async def _spawn(descriptor: int) -> asyncio.subprocess.Process:
         pass_fds=(descriptor,),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
-        env=_environment(),
+        env=child_environment(),
         start_new_session=True,
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return the parent's environment without the worker's settings, which hold secrets.
-
-    What the object store's client reads from it (credentials, endpoints) stays.
-    """
-    withheld = ("REPORT_WORKER_", "JOB_ID_KEYS", "LINK_KEYS")
-    return {name: value for name, value in os.environ.items() if not name.startswith(withheld)}

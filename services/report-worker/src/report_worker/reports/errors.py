@@ -11,16 +11,18 @@ class ErrorCode(StrEnum):
     GENERATION_FAILED = "REPORT_GENERATION_FAILED"
     TOO_LARGE = "REPORT_TOO_LARGE"
     TIMED_OUT = "TIMED_OUT"
+    REQUEST_REJECTED = "REQUEST_REJECTED"
 
 
 class ReportError(Exception):
     """A report could not be made.
 
-    `message` is for clients: it never holds SQL, addresses or credentials. The cause, chained to
-    the error, is for the log. A transient error may be gone at the next attempt.
+    `code` is one of `ErrorCode`, or a plugin's own. `message` is for clients: it never holds SQL,
+    addresses or credentials. The cause, chained to the error, is for the log. A transient error may
+    be gone at the next attempt.
     """
 
-    def __init__(self, code: ErrorCode, message: str, *, transient: bool) -> None:
+    def __init__(self, code: str, message: str, *, transient: bool) -> None:
         super().__init__(code, message, transient)
         self.code = code
         self.message = message
@@ -34,7 +36,7 @@ class ReportError(Exception):
         return _rebuilt, (self.code, self.message, self.transient)
 
 
-def _rebuilt(code: ErrorCode, message: str, transient: bool) -> ReportError:
+def _rebuilt(code: str, message: str, transient: bool) -> ReportError:
     return ReportError(code, message, transient=transient)
 
 

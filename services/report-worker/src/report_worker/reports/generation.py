@@ -9,6 +9,7 @@ from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
 from report_worker.reports.errors import ReportError
 from report_worker.reports.export import export_csv, export_json, export_ndjson
 from report_worker.reports.pdf import export_pdf
+from report_worker.reports.plugins import write_plugin_report
 from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import MEDIA_TYPES, GeneratedReport, ReportSpec, TimeLimits
 from report_worker.reports.source import Snapshot, open_snapshot
@@ -40,9 +41,7 @@ async def generate(
         async with artifact_writer(
             store, path, media_type=media_type, time_limit=time_limits.store
         ) as writer:
-            dsn = sources[spec.report_type.source or ""]
-            async with open_snapshot(spec, dsn, connect_limit=time_limits.connect) as snapshot:
-                rows = await _write(spec, snapshot, writer, progress)
+            rows = await _write(spec, sources, writer, progress, time_limits)
     except ReportError as error:
         log.warning(
             "report_failed",
@@ -64,9 +63,22 @@ async def generate(
 
 
 async def _write(
-    spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter, progress: ProgressReporter
+    spec: ReportSpec,
+    sources: Mapping[str, str],
+    writer: ArtifactWriter,
+    progress: ProgressReporter,
+    time_limits: TimeLimits,
 ) -> int:
+    limit = time_limits.connect
+    if spec.report_type.source is None:
+        return await write_plugin_report(spec, sources, writer, progress, connect_limit=limit)
+    dsn = sources[spec.report_type.source]
     progress.phase("query")
+    async with open_snapshot(spec, dsn, connect_limit=limit) as snapshot:
+        return await _export(spec, snapshot, writer)
+
+
+async def _export(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -> int:
     match spec.request.format:
         case ReportFormat.CSV:
             return await export_csv(spec.report_type, snapshot, writer)
