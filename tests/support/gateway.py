@@ -15,6 +15,7 @@ from gateway.domain import (
     ArtifactMissingError,
     ByteRange,
     Job,
+    JobDeletedError,
     JobFilter,
     KeyedRequest,
     KeysUnavailableError,
@@ -25,6 +26,7 @@ from gateway.domain import (
 from gateway.metrics import RequestMetrics, SubmissionMetrics
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.openapi import CONSTRUCTION
+from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
 from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, OpenAccess, Submissions
 from gateway.store import OpenArtifact
@@ -125,6 +127,7 @@ class FakeReadModel:
 
     def __init__(self) -> None:
         self.jobs: dict[str, list[Job]] = {}
+        self.deleted: set[str] = set()
         self.is_away = False
         self.bounds: tuple[str, str] | None = None
 
@@ -134,6 +137,8 @@ class FakeReadModel:
 
     async def get(self, job_id: JobId, tenant: str) -> Job | None:
         self._answer()
+        if job_id in self.deleted:
+            raise JobDeletedError
         return next((job for job in self.jobs.get(tenant, []) if job.job_id == job_id), None)
 
     async def get_linked(self, job_id: JobId) -> Job | None:
@@ -250,6 +255,7 @@ class FakeGateway:
             jobs=self.jobs,
             downloads=self.downloads,
             report_types=ReportTypeList.of(shipped_catalogue()).json_bytes(),
+            revision=revision_of(self.links, RETENTION),
             path_prefix="/v1",
             body_timeout=BODY_TIMEOUT,
             client_timeout=CLIENT_TIMEOUT,

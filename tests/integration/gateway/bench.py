@@ -5,7 +5,7 @@ import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,6 +91,23 @@ class Bench:
             "execution_digest": 0,
             **columns,
         }
+        await self._insert(row)
+
+    async def add_tombstone(self, job_id: str, tenant: str = "default") -> None:
+        """Put what is left of a deleted job into the read model."""
+        await self._insert({"job_id": job_id, "tenant": tenant, "deleted_at": utc_now()})
+
+    async def set_watermark(self, purged_before: datetime) -> None:
+        """Say that all jobs from before a moment were purged."""
+        connection = await asyncpg.connect(self.database.admin)
+        try:
+            await connection.execute(
+                "UPDATE read_model.watermark SET purged_before = $1", purged_before
+            )
+        finally:
+            await connection.close()
+
+    async def _insert(self, row: Mapping[str, Any]) -> None:
         names = ", ".join(row)
         places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         statement = f"INSERT INTO read_model.jobs ({names}) VALUES ({places})"  # noqa: S608 - our own names

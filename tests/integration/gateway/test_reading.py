@@ -121,3 +121,54 @@ async def test_the_listing_pages_through_this_tenants_jobs_newest_first(
     }
     page = (await client.get("/report-jobs", params=window)).json()
     assert [job["jobId"] for job in page["reportJobs"]] == [jobs[3], jobs[5], jobs[7]]
+
+
+async def test_progress_and_a_cancel_that_concerns_the_run_are_shown(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    running, retried = bench.job_ids.new("default"), bench.job_ids.new("default")
+    columns: dict[str, Any] = {
+        "progress_phase": "query",
+        "progress_percent": 40,
+        "rows_processed": 20_000,
+        "requests_offset": 3,
+        "events_offset": 17,
+    }
+    await bench.add_job(running, status="RUNNING", cancel_run=1, **columns)
+    await bench.add_job(retried, execution_version=[2, 0, 0, 0, 0], cancel_run=1)
+    response = await client.get(f"/report-jobs/{running}")
+    assert response.headers["etag"].startswith('"3-17-')
+    job = response.json()
+    assert job["progress"] == {
+        "phase": "query",
+        "percent": 40,
+        "rowsProcessed": 20_000,
+        "rowsTotal": None,
+    }
+    assert job["cancelRequested"] is True
+    job = (await client.get(f"/report-jobs/{retried}")).json()
+    assert (job["run"], job["cancelRequested"]) == (2, False)
+
+
+async def test_a_tombstone_is_gone_and_in_no_listing(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    job_id = bench.job_ids.new("default")
+    await bench.add_tombstone(job_id)
+    response = await client.get(f"/report-jobs/{job_id}")
+    assert response.status_code == 410
+    assert response.json()["type"] == "urn:report-jobs:problem:job-deleted"
+    assert (await client.get("/report-jobs")).json()["reportJobs"] == []
+    link = bench.links.url(job_id, created_at(job_id) + RETENTION)
+    assert (await client.get(link)).status_code == 410
+
+
+async def test_a_job_that_was_purged_is_gone_although_its_id_verifies(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    job_id, younger = aged(timedelta(hours=2)), aged(timedelta(minutes=1))
+    await bench.set_watermark(utc_now() - timedelta(hours=1))
+    response = await client.get(f"/report-jobs/{job_id}")
+    assert response.status_code == 410
+    assert response.json()["type"] == "urn:report-jobs:problem:job-expired"
+    assert (await client.get(f"/report-jobs/{younger}")).status_code == 200

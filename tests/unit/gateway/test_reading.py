@@ -7,8 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.domain import Job, JobStatus, StoredArtifact, WebhookOutcome
+from gateway.domain import Job, JobStatus, Progress, StoredArtifact, Vector, WebhookOutcome
+from gateway.routes.revision import revision_of
 from shared.job_id import created_at
+from shared.keyring import KeyRing
+from shared.links import DownloadLinks
 from tests.support.gateway import NOW, FakeGateway
 
 ARTIFACT = StoredArtifact("a/1/report.csv", "orders.csv", "text/csv", 4, "ab" * 32)
@@ -26,7 +29,7 @@ async def test_a_job_just_accepted_is_pending_with_a_time_to_poll(
     response = await client.get(f"/report-jobs/{job_id}")
     assert response.status_code == 200
     assert response.headers["retry-after"] == "1"
-    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["cache-control"] == "private, no-cache"
     assert (response.json()["jobId"], response.json()["status"]) == (job_id, "PENDING")
 
 
@@ -99,6 +102,88 @@ async def test_an_expired_job_is_410(client: httpx.AsyncClient, gateway: FakeGat
     response = await client.get(f"/report-jobs/{job.job_id}")
     assert response.status_code == 410
     assert response.json()["type"] == "urn:report-jobs:problem:job-expired"
+
+
+async def test_a_running_job_says_how_far_it_is_and_whether_it_was_asked_to_stop(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    job = gateway.read_model.add(
+        replace(
+            accepted(gateway),
+            status=JobStatus.RUNNING,
+            run=2,
+            progress=Progress("query", 40, 20_000, None),
+            cancel_requested=True,
+        )
+    )
+    body = (await client.get(f"/report-jobs/{job.job_id}")).json()
+    assert body["progress"] == {
+        "percent": 40,
+        "phase": "query",
+        "rowsProcessed": 20_000,
+        "rowsTotal": None,
+    }
+    assert (body["run"], body["cancelRequested"]) == (2, True)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_job_that_has_not_changed_is_304(
+    client: httpx.AsyncClient, gateway: FakeGateway, method: str
+) -> None:
+    job = gateway.read_model.add(replace(accepted(gateway), vector=Vector(3, 17)))
+    path = f"/report-jobs/{job.job_id}"
+    first = await client.request(method, path)
+    tag = first.headers["etag"]
+    assert tag.startswith('"3-17-')
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = await client.request(method, path, headers={"if-none-match": known})
+        assert (again.status_code, again.content) == (304, b""), known
+        assert again.headers["etag"] == tag
+        assert again.headers["retry-after"] == "1"
+    for known in ('"3-16-abcdef"', tag.strip('"'), '"'):
+        again = await client.request(method, path, headers={"if-none-match": known})
+        assert again.status_code == 200, known
+
+
+async def test_head_has_the_headers_of_get_and_no_body(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    path = f"/report-jobs/{gateway.job_ids.new('default')}"
+    shown, described = await client.get(path), await client.head(path)
+    assert described.headers == shown.headers
+    assert described.status_code == 200
+
+
+async def test_the_tag_changes_with_the_job_and_with_all_else_that_is_shown(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    job = gateway.read_model.add(accepted(gateway))
+    before = (await client.get(f"/report-jobs/{job.job_id}")).headers["etag"]
+    gateway.read_model.jobs["default"] = [replace(job, vector=Vector(1, 0))]
+    assert (await client.get(f"/report-jobs/{job.job_id}")).headers["etag"] != before
+
+    revisions = {
+        revision_of(DownloadLinks(url, KeyRing(number, {number: key * 32}), gateway.clock), days)
+        for url, number, key, days in (
+            ("https://a.example", 1, b"k", timedelta(days=7)),
+            ("https://b.example", 1, b"k", timedelta(days=7)),
+            ("https://a.example", 2, b"k", timedelta(days=7)),
+            ("https://a.example", 1, b"l", timedelta(days=7)),
+            ("https://a.example", 1, b"k", timedelta(days=8)),
+        )
+    }
+    assert len(revisions) == 5
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_deleted_job_is_gone(
+    client: httpx.AsyncClient, gateway: FakeGateway, method: str
+) -> None:
+    job_id = gateway.job_ids.new("default")
+    gateway.read_model.deleted.add(job_id)
+    response = await client.request(method, f"/report-jobs/{job_id}")
+    assert response.status_code == 410
+    assert method == "HEAD" or response.json()["type"] == "urn:report-jobs:problem:job-deleted"
 
 
 @pytest.mark.parametrize("path", ["/report-jobs", "/report-jobs/{}"])

@@ -49,6 +49,9 @@ async def test_a_request_becomes_a_job_to_poll(
         "errorCode": None,
         "errorMessage": None,
         "retryable": None,
+        "run": 1,
+        "progress": None,
+        "cancelRequested": False,
         "webhook": None,
     }
 

@@ -14,6 +14,7 @@ from gateway.metrics import RequestMetrics, SubmissionMetrics
 from gateway.routes import failures, openapi
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.observing import ObservedRequests
+from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
 from gateway.service import Downloads, Jobs, KeyedSubmissions, OpenAccess, Submissions
 from gateway.service.submissions import Publisher
@@ -139,6 +140,7 @@ def _services(
         jobs=jobs,
         downloads=Downloads(jobs, links, parts.artifacts),
         report_types=ReportTypeList.of(parts.catalogue).json_bytes(),
+        revision=revision_of(links, parts.jobs.report_retention),
         path_prefix=urlsplit(parts.links.public_url).path,
         body_timeout=parts.settings.body_timeout,
         client_timeout=parts.settings.client_timeout,

@@ -42,6 +42,10 @@ class JobExpiredError(Exception):
     """The job is older than the retention time: it and its report are gone."""
 
 
+class JobDeletedError(Exception):
+    """A client had the job deleted: it and its report are gone."""
+
+
 class LinkForgedError(Exception):
     """The download link wasn't made by us, or was changed."""
 

@@ -1,9 +1,10 @@
 """A job as clients see it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from gateway.domain.vector import Vector
 from shared.job_id import JobId
 
 
@@ -42,6 +43,16 @@ class WebhookOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the running attempt has come; None where that isn't known."""
+
+    phase: str
+    percent: int | None
+    rows_processed: int | None
+    rows_total: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job at one moment. Only the id and its moment are known before its first event is read."""
 
@@ -59,6 +70,10 @@ class Job:
     row_count: int | None = None
     artifact: StoredArtifact | None = None
     webhook: WebhookOutcome | None = None
+    run: int = 1
+    progress: Progress | None = None
+    cancel_requested: bool = False
+    vector: Vector = field(default_factory=Vector)
 
     @classmethod
     def pending(

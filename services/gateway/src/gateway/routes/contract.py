@@ -1,40 +1,15 @@
 """The JSON that goes out: jobs, listings and the catalogue, as the OpenAPI document shows them."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StrictBool,
-    WithJsonSchema,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StrictBool
 
-from gateway.domain import JobPage, JobStatus, JobView, WebhookOutcome
+from gateway.domain import JobPage, JobStatus, JobView
+from gateway.routes.job_parts import JobProgress, JobWebhook
+from gateway.routes.resource import Resource, Timestamp
 from shared.catalogue import Catalogue
-from shared.clock import rfc3339
 from shared.report_request import ReportFormat, ReportRequest
-
-Timestamp = Annotated[
-    datetime,
-    PlainSerializer(rfc3339, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
-"""RFC 3339 in UTC with six fractional digits, so that text sorts like time."""
-
-
-class _Resource(BaseModel):
-    """camelCase outside; every field is there, null where it says nothing."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
-
-    def json_bytes(self) -> bytes:
-        """Return the resource as it is sent."""
-        return self.model_dump_json(by_alias=True).encode()
 
 
 class GenerateReportRequest(ReportRequest):
@@ -47,30 +22,14 @@ class GenerateReportRequest(ReportRequest):
     )
 
 
-class ReportValidation(_Resource):
+class ReportValidation(Resource):
     """The answer to `validateOnly`: the request would be accepted."""
 
     valid: Literal[True] = True
     request: ReportRequest = Field(description="As it was understood, defaults filled in.")
 
 
-class JobWebhook(_Resource):
-    """What became of the webhook of the job's last run."""
-
-    status: str = Field(
-        description="DELIVERED, or EXHAUSTED where the callback URL was given up on.",
-        examples=["DELIVERED"],
-    )
-    attempts: int
-    updated_at: Timestamp
-
-    @classmethod
-    def of(cls, outcome: WebhookOutcome) -> Self:
-        """Show an outcome."""
-        return cls(status=outcome.status, attempts=outcome.attempts, updated_at=outcome.updated_at)
-
-
-class ReportJob(_Resource):
+class ReportJob(Resource):
     """A report job and, once it is completed, the way to its report."""
 
     job_id: str = Field(examples=["job_12345"])
@@ -106,6 +65,14 @@ class ReportJob(_Resource):
     retryable: bool | None = Field(
         default=None, description="Whether the same request may well succeed later."
     )
+    run: int = Field(default=1, description="1, and one more for each retry of the job.")
+    progress: JobProgress | None = Field(
+        default=None, description="How far the running attempt has come; null unless RUNNING."
+    )
+    cancel_requested: bool = Field(
+        default=False,
+        description="Whether the run was asked to stop and hasn't ended yet.",
+    )
     webhook: JobWebhook | None = Field(
         default=None, description="Null until the callback URL was reached or given up on."
     )
@@ -130,11 +97,14 @@ class ReportJob(_Resource):
             error_code=job.error_code,
             error_message=job.error_message,
             retryable=job.retryable,
+            run=job.run,
+            progress=JobProgress.of(job.progress) if job.progress else None,
+            cancel_requested=job.cancel_requested,
             webhook=JobWebhook.of(job.webhook) if job.webhook else None,
         )
 
 
-class ReportJobList(_Resource):
+class ReportJobList(Resource):
     """One page of jobs, newest first."""
 
     report_jobs: Sequence[ReportJob]
@@ -151,7 +121,7 @@ class ReportJobList(_Resource):
         )
 
 
-class ReportJobEnded(_Resource):
+class ReportJobEnded(Resource):
     """What the callback URL is sent when a job has ended: the job in short, as GET shows it."""
 
     type: Literal["report-job.completed", "report-job.failed"]
@@ -169,7 +139,7 @@ class ReportJobEnded(_Resource):
     expires_at: Timestamp
 
 
-class ReportTypeSummary(_Resource):
+class ReportTypeSummary(Resource):
     """A kind of report that can be asked for."""
 
     name: str = Field(description="The reportType of a request.", examples=["ORDERS_SUMMARY"])
@@ -182,7 +152,7 @@ class ReportTypeSummary(_Resource):
     )
 
 
-class ReportTypeList(_Resource):
+class ReportTypeList(Resource):
     """The catalogue, in the order of its names."""
 
     report_types: Sequence[ReportTypeSummary]

@@ -13,6 +13,7 @@ from gateway.domain import (
     ArtifactMissingError,
     ArtifactStoreUnavailableError,
     IdempotencyKeyReusedError,
+    JobDeletedError,
     JobExpiredError,
     JobNotFoundError,
     KeysUnavailableError,
@@ -42,6 +43,9 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
     ),
     JobExpiredError: ProblemError(
         ProblemType.JOB_EXPIRED, "The job is past its retention time; submit the request again."
+    ),
+    JobDeletedError: ProblemError(
+        ProblemType.JOB_DELETED, "The job and its report were deleted at a client's request."
     ),
     LinkForgedError: ProblemError(
         ProblemType.LINK_INVALID,

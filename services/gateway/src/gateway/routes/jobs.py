@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 from starlette.responses import Response
 
-from gateway.domain import DEFAULT_PAGE_SIZE, JobFilter, JobStatus, clamp_page_size
+from gateway.domain import DEFAULT_PAGE_SIZE, JobFilter, JobStatus, clamp_page_size, lists_tag
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJob, ReportJobList
 from gateway.routes.problems import ProblemType
@@ -16,6 +16,8 @@ from gateway.routes.services import Reader, services_of
 
 router = APIRouter(tags=["Reports"])
 
+_ASK_AGAIN: Final = {"cache-control": "private, no-cache"}
+"""A cache may keep a job, and has to ask each time whether it is still like that."""
 _NO_STORE: Final = {"cache-control": "no-store"}
 _RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
@@ -41,6 +43,18 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 
+_IF_NONE_MATCH: Final[dict[str, Any]] = {
+    "in": "header",
+    "name": "If-None-Match",
+    "required": False,
+    "description": "Entity tags of what is known already: 304 where the job is still like that.",
+    "schema": {"type": "string"},
+    "example": '"3-17-5f0c9a"',
+}
+_ETAG_HEADER: Final[dict[str, Any]] = {
+    "description": "Changes whenever anything in the body does.",
+    "schema": {"type": "string", "example": '"3-17-5f0c9a"'},
+}
 _JOB: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "model": ReportJob,
@@ -49,26 +63,43 @@ _JOB: Final[dict[int | str, dict[str, Any]]] = {
             "Retry-After": {
                 **problems.RETRY_AFTER_HEADER,
                 "description": "Seconds to wait before the next poll, until the job has ended.",
-            }
+            },
+            "ETag": _ETAG_HEADER,
         },
         "content": {"application/json": {"examples": examples.JOBS}},
-    }
+    },
+    304: {
+        "description": "The job is as the entity tag in If-None-Match has it",
+        "headers": {"ETag": _ETAG_HEADER},
+    },
 }
 
 
+_JOB_RESPONSES: Final = {
+    **_JOB,
+    **problems.documented(
+        ProblemType.JOB_NOT_FOUND,
+        ProblemType.JOB_EXPIRED,
+        ProblemType.JOB_DELETED,
+        ProblemType.INTERNAL_ERROR,
+        ProblemType.UNAVAILABLE,
+    ),
+}
+
+
+@router.head(
+    "/report-jobs/{jobId}",
+    summary="Get the headers of a report job's status",
+    operation_id="headReportJob",
+    openapi_extra={"parameters": [_IF_NONE_MATCH]},
+    responses=_JOB_RESPONSES,
+)
 @router.get(
     "/report-jobs/{jobId}",
     summary="Get status of a report job",
     operation_id="getReportJob",
-    responses={
-        **_JOB,
-        **problems.documented(
-            ProblemType.JOB_NOT_FOUND,
-            ProblemType.JOB_EXPIRED,
-            ProblemType.INTERNAL_ERROR,
-            ProblemType.UNAVAILABLE,
-        ),
-    },
+    openapi_extra={"parameters": [_IF_NONE_MATCH]},
+    responses=_JOB_RESPONSES,
 )
 async def get_report_job(
     request: Request,
@@ -80,11 +111,14 @@ async def get_report_job(
     The answer is 200 for every state of the job, FAILED included. Poll at the pace of
     `Retry-After`; there is none once the job has ended.
     """
-    jobs = services_of(request).jobs
-    view = jobs.view(await jobs.find(job_id, tenant))
-    headers = {**_NO_STORE}
+    services = services_of(request)
+    view = services.jobs.view(await services.jobs.find(job_id, tenant))
+    tag = f"{view.job.vector}-{services.revision}"
+    headers = {**_ASK_AGAIN, "etag": f'"{tag}"'}
     if view.retry_after is not None:
         headers["retry-after"] = str(view.retry_after)
+    if lists_tag(", ".join(request.headers.getlist("if-none-match")), tag):
+        return Response(status_code=304, headers=headers)
     return Response(ReportJob.of(view).json_bytes(), headers=headers, media_type="application/json")
 
 

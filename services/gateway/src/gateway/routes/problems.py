@@ -34,6 +34,7 @@ class ProblemType(Enum):
     BODY_TIMEOUT = ("body-timeout", 408, "The body didn't arrive in time")
     REPORT_NOT_READY = ("report-not-ready", 409, "The job has no report to download")
     JOB_EXPIRED = ("job-expired", 410, "The job has expired")
+    JOB_DELETED = ("job-deleted", 410, "The job was deleted")
     LINK_EXPIRED = ("link-expired", 410, "The download link has expired")
     PRECONDITION_FAILED = ("precondition-failed", 412, "The file isn't the one that is meant")
     BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large")

@@ -18,7 +18,8 @@ class Services:
     """Built once by `app`, kept in the application's state.
 
     `path_prefix` is the path of PUBLIC_URL, `report_types` the catalogue's JSON, `body_timeout`
-    and `client_timeout` in seconds.
+    and `client_timeout` in seconds. `revision` stands for all that a job's JSON shows beside what
+    is stored of the job.
     """
 
     access: Access
@@ -27,6 +28,7 @@ class Services:
     jobs: Jobs
     downloads: Downloads
     report_types: bytes
+    revision: str
     path_prefix: str
     body_timeout: float
     client_timeout: float

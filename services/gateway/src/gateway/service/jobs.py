@@ -27,7 +27,10 @@ class JobSource(Protocol):
     """The read model."""
 
     async def get(self, job_id: JobId, tenant: str) -> Job | None:
-        """Return a job of the tenant, if the projector has heard of it."""
+        """Return a job of the tenant, if the projector has heard of it.
+
+        Raise JobDeletedError or JobExpiredError where it knows that the job is gone.
+        """
 
     async def get_linked(self, job_id: JobId) -> Job | None:
         """Return a job whoever owns it, for whoever holds a link of ours to it."""
@@ -55,7 +58,8 @@ class Jobs:
 
         Raises:
             JobNotFoundError: where this system never gave the id to this tenant.
-            JobExpiredError: where the job is older than the retention time.
+            JobExpiredError: where the job is older than the retention time, or was purged.
+            JobDeletedError: where a client had it deleted.
             ReadModelUnavailableError: where the read model doesn't answer.
 
         """

@@ -1,0 +1,26 @@
+"""What all JSON that goes out has in common."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from shared.clock import rfc3339
+
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""RFC 3339 in UTC with six fractional digits, so that text sorts like time."""
+
+
+class Resource(BaseModel):
+    """camelCase outside; every field is there, null where it says nothing."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+    def json_bytes(self) -> bytes:
+        """Return the resource as it is sent."""
+        return self.model_dump_json(by_alias=True).encode()
