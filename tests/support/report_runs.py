@@ -11,6 +11,7 @@ from shared.events import Artifact, RequestedDateRange, RequestedReport
 from shared.job_id import JobId
 
 NOON: Final = datetime(2024, 5, 6, 12, tzinfo=UTC)
+NEVER: Final = datetime(9000, 1, 1, tzinfo=UTC)
 REQUEST: Final = RequestedReport(
     report_type="EMPTY",
     date_range=RequestedDateRange(from_date="2024-01-01", to_date="2024-01-31"),
@@ -50,6 +51,7 @@ def new_run(number: int = 1, **changes: Any) -> NewRun:
         format="CSV",
         request=REQUEST,
         traceparent=None,
+        start_by=NEVER,
     )
     return replace(run, **changes)
 

@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from report_worker import domain
 from report_worker.app import SCHEMA
-from report_worker.domain import Attempt, NewRun, Outcome
+from report_worker.domain import Attempt, Outcome, Request
 from report_worker.metrics import WorkerMetrics
-from report_worker.service import Intake, Queue, QueueTimes, Rejection
+from report_worker.service import Intake, Queue, QueueTimes
 from shared.clock import utc_now
 from shared.database.pool import Database, open_database
 from shared.events import OutgoingMessage
@@ -40,7 +40,9 @@ class QueueBench:
 
     database: Database
 
-    def queue(self, *, worker: str = "one", grace: float = 0) -> Queue:
+    def queue(
+        self, *, worker: str = "one", grace: float = 0, tenant_limit: int | None = None
+    ) -> Queue:
         """Make a worker's queue; it reaps at once unless it has a grace."""
         registry = CollectorRegistry()
         return Queue(
@@ -51,14 +53,16 @@ class QueueBench:
             worker=worker,
             clock=utc_now,
             metrics=WorkerMetrics(registry),
+            tenant_limit=tenant_limit,
         )
 
     async def take_in(
-        self, *runs: NewRun, free_slots: int = 0, rejections: Sequence[Rejection] = ()
+        self, *requests: Request, free_slots: int = 0, tenant_limit: int | None = None
     ) -> list[Attempt]:
-        """Take runs in as one batch."""
-        intake = Intake(progress={}, runs=list(runs), rejections=list(rejections))
-        return await self.queue().take_in(intake, free_slots=free_slots)
+        """Take requests in as one batch."""
+        intake = Intake(progress={}, requests=list(requests))
+        queue = self.queue(tenant_limit=tenant_limit)
+        return await queue.take_in(intake, free_slots=free_slots)
 
     async def finish(self, attempt: Attempt, outcome: Outcome) -> None:
         """End an attempt after one second."""

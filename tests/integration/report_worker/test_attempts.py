@@ -74,7 +74,7 @@ async def test_a_killed_child_costs_its_own_job_one_attempt(bench: WorkerBench, 
     await gate.wait_for(2)
     victim = min(worker.children)
     os.kill(victim, signal.SIGKILL)
-    await eventually(lambda: sorted(len(bench.events.of(job)) for job in jobs) == [1, 3])
+    await eventually(lambda: sorted(len(bench.events.story(job)) for job in jobs) == [1, 3])
     await eventually(lambda: len(worker.children) == 2)
     await gate.open()
     await bench.all_ended(*jobs)
@@ -111,7 +111,7 @@ async def test_a_killed_worker_leaves_no_child_and_its_jobs_run_again(
     await survivor.is_ready()
     await worker.kill()
     await eventually(lambda: not any(map(is_running, children)))
-    await eventually(lambda: all(len(bench.events.of(job)) == 3 for job in jobs))
+    await eventually(lambda: all(len(bench.events.story(job)) == 3 for job in jobs))
     await gate.open()
     for job in jobs:
         await bench.told(job, "1 started", "1 LOST", "2 started", "2 completed")
@@ -138,7 +138,7 @@ async def test_a_stopping_worker_gives_back_what_it_can_t_finish(
     await gate.wait_for(2)
     await bench.start_worker(lease="60", max_losses="1")
     assert await worker.stop() == 0
-    await eventually(lambda: all(len(bench.events.of(job)) == 3 for job in jobs))
+    await eventually(lambda: all(len(bench.events.story(job)) == 3 for job in jobs))
     await gate.open()
     for job in jobs:
         await bench.told(job, "1 started", "1 RELEASED", "2 started", "2 completed")

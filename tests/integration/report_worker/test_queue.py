@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from report_worker import domain, store
-from report_worker.domain import Attempt, Failure, Lost
-from report_worker.service import Rejection
+from report_worker.domain import Attempt, Failure, Lost, Rejection
+from report_worker.service import Renewal
 from shared.database.pool import Connection
 from tests.integration.report_worker.queue_bench import QueueBench
 from tests.support.report_runs import GENERATED, POLICY, new_run
@@ -45,8 +45,8 @@ async def test_intake_begins_what_there_are_slots_for(runs: QueueBench) -> None:
 
 async def test_a_rejected_run_ends_at_once_and_once(runs: QueueBench) -> None:
     rejection = Rejection(new_run(), "/reportType: is unknown")
-    await runs.take_in(rejections=[rejection, rejection])
-    await runs.take_in(rejections=[rejection])
+    await runs.take_in(rejection, rejection)
+    await runs.take_in(rejection)
     await runs.take_in(new_run(), free_slots=1)
     assert await runs.states() == {"ended": 1}
     assert await runs.stored_events() == ["JobFailed"]
@@ -156,7 +156,7 @@ async def test_a_beat_revives_a_lease_that_nobody_reaped(runs: QueueBench) -> No
     queue = runs.queue()
     (attempt,) = await runs.take_in(new_run(), free_slots=1)
     await runs.expire_leases()
-    assert await queue.renew([attempt]) == []
+    assert await queue.renew([attempt]) == Renewal()
     await runs.queue().reap()
     assert await runs.states() == {"running": 1}
 
@@ -164,14 +164,14 @@ async def test_a_beat_revives_a_lease_that_nobody_reaped(runs: QueueBench) -> No
 async def test_a_beat_tells_which_attempts_were_taken_away(runs: QueueBench) -> None:
     kept, taken = await runs.take_in(new_run(1), new_run(2), free_slots=2)
     await runs.finish(taken, Lost())
-    assert await runs.queue().renew([kept, taken]) == [taken]
+    assert await runs.queue().renew([kept, taken]) == Renewal(taken_away=[taken])
 
 
 async def test_a_beat_does_not_wait_for_a_row_that_is_being_finished(runs: QueueBench) -> None:
     (attempt,) = await runs.take_in(new_run(), free_slots=1)
     async with runs.database.transaction() as conn:
         await conn.execute("SELECT 1 FROM runs FOR UPDATE")
-        assert await runs.queue().renew([attempt]) == []
+        assert await runs.queue().renew([attempt]) == Renewal()
 
 
 async def test_an_ending_and_its_event_are_stored_together_or_not_at_all(runs: QueueBench) -> None:

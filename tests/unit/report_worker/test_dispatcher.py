@@ -1,7 +1,7 @@
 """The slots of a worker over a queue and children that do as they are told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
-from report_worker.domain import Attempt, Ending, Outcome
+from report_worker.domain import Attempt, Ending, Outcome, ProgressReport
 from report_worker.metrics import WorkerMetrics
-from report_worker.service import Dispatcher, DispatcherTimes, Queue
+from report_worker.service import Dispatcher, DispatcherTimes, Queue, Renewal
 from shared.backoff import Backoff
-from shared.events import JobAttemptEnded, JobCompleted, JobFailed
+from shared.events import JobAttemptEnded, JobCompleted, JobFailed, Progress
 from shared.telemetry.probes import Heartbeat
 from tests.support.report_runs import GENERATED, POLICY, attempt
 from tests.support.report_worker import eventually
@@ -34,7 +34,9 @@ class ObedientQueue:
     recorded: list[Ending] = field(default_factory=list)
     failures: int = 0
     taken_away: list[Attempt] = field(default_factory=list)
+    cancelled: list[Attempt] = field(default_factory=list)
     renewed: list[Attempt] = field(default_factory=list)
+    told: list[ProgressReport] = field(default_factory=list)
     is_silent: bool = False
     beats_failed: int = 0
     is_open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,13 +57,19 @@ class ObedientQueue:
         self.recorded += endings
         return await self.claim(free_slots=free_slots)
 
-    async def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+    async def renew(
+        self, attempts: Sequence[Attempt], progress: Sequence[ProgressReport]
+    ) -> Renewal:
         if self.is_silent:
             await asyncio.Event().wait()
         self.renewed = list(attempts)
-        return self.taken_away
+        self.told += progress
+        return Renewal(taken_away=self.taken_away, cancelled=self.cancelled)
 
     async def reap(self) -> None:
+        pass
+
+    async def expire(self) -> None:
         pass
 
     async def count(self) -> None:
@@ -78,8 +86,10 @@ class ObedientChildren:
     capacity: int = 2
     outcomes: dict[UUID, "asyncio.Future[Outcome]"] = field(default_factory=dict)
     cancelled: list[UUID] = field(default_factory=list)
+    on_progress: dict[UUID, Callable[[Progress], None]] = field(default_factory=dict)
 
-    async def execute(self, attempt: Attempt) -> Outcome:
+    async def execute(self, attempt: Attempt, on_progress: Callable[[Progress], None]) -> Outcome:
+        self.on_progress[attempt.token] = on_progress
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.outcomes[attempt.token] = outcome
         try:

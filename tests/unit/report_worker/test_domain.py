@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from report_worker import domain
-from report_worker.domain import Failure, LossReason, Lost, Outcome
+from report_worker.domain import Failure, LossReason, Lost, Outcome, Released
 from shared.events import JobAttemptEnded, JobCompleted, JobFailed, event_id
 from tests.support.report_runs import GENERATED, NOON, POLICY, REQUEST, attempt, new_run
 
@@ -63,6 +63,8 @@ def test_a_generated_report_completes_the_run() -> None:
     ending = domain.ending(attempt(failures=2, losses=2), GENERATED, TOOK, POLICY)
     assert isinstance(ending.event, JobCompleted)
     assert ending.event.artifact == GENERATED.artifact
+    assert ending.artifact_path == GENERATED.artifact.path
+    assert ending.event.duration_ms == 5000
     assert ending.event.started_at == STARTED
     assert ending.event.finished_at == STARTED + TOOK
     assert (ending.failures, ending.losses) == (2, 2)
@@ -72,23 +74,23 @@ def test_each_kind_of_ending_counts_for_itself() -> None:
     before = attempt(failures=1, losses=1)
     failed = domain.ending(before, TRANSIENT, TOOK, POLICY)
     lost = domain.ending(before, Lost(), TOOK, POLICY)
-    released = domain.released(before, TOOK)
+    released = domain.ending(before, Released(), TOOK, POLICY)
     assert [(e.failures, e.losses) for e in (failed, lost, released)] == [(2, 1), (1, 2), (1, 1)]
 
 
 def test_a_released_run_can_be_claimed_at_once() -> None:
-    released = domain.released(attempt(), TOOK)
+    released = domain.ending(attempt(), Released(), TOOK, POLICY)
     assert isinstance(released.event, JobAttemptEnded)
     assert released.event.outcome == "RELEASED"
     assert released.is_due_at_once
 
 
-def test_a_lost_attempt_tells_the_reason_and_a_failed_one_the_error() -> None:
-    lost = domain.ending(attempt(), Lost(LossReason.OUT_OF_MEMORY), TOOK, POLICY).event
+def test_an_attempt_that_isn_t_the_last_tells_its_error_too() -> None:
+    lost = domain.ending(attempt(), Lost(), TOOK, POLICY).event
     failed = domain.ending(attempt(), TRANSIENT, TOOK, POLICY).event
     assert isinstance(lost, JobAttemptEnded)
     assert isinstance(failed, JobAttemptEnded)
-    assert (lost.outcome, lost.error_code) == ("LOST", "OUT_OF_MEMORY")
+    assert (lost.outcome, lost.error_code) == ("LOST", "CRASHED")
     assert (failed.outcome, failed.error_message) == ("FAILED", "Not now.")
 
 

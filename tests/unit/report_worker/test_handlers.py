@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report_worker.domain import Attempt
+from report_worker.domain import Attempt, NewRun, Rejection
 from report_worker.handlers import LARGEST_REQUEST, RequestsHandler
 from report_worker.service import Dispatcher, Intake, Queue
 from shared.bus import Batch, InvalidRecord
@@ -83,11 +84,19 @@ def received(event: ReportRequested, traceparent: str | None = None) -> Received
     return ReceivedEvent(event=event, event_id="1", time="", traceparent=traceparent)
 
 
+def handler_of(queue: KeepingQueue, dispatcher: KeepingDispatcher) -> RequestsHandler:
+    return RequestsHandler(
+        CATALOGUE,
+        IDS,
+        cast("Queue", queue),
+        cast("Dispatcher", dispatcher),
+        retention=timedelta(days=7),
+    )
+
+
 async def judged(*events: ReceivedEvent, invalid: Sequence[InvalidRecord] = ()) -> Intake:
     queue = KeepingQueue()
-    handler = RequestsHandler(
-        CATALOGUE, IDS, cast("Queue", queue), cast("Dispatcher", KeepingDispatcher())
-    )
+    handler = handler_of(queue, KeepingDispatcher())
     await handler.handle(Batch(events=list(events), invalid=list(invalid), progress={}))
     ((intake, _),) = queue.taken
     return intake
@@ -96,15 +105,17 @@ async def judged(*events: ReceivedEvent, invalid: Sequence[InvalidRecord] = ()) 
 async def test_a_fitting_request_becomes_a_run() -> None:
     event = requested()
     intake = await judged(received(event, TRACEPARENT))
-    (run,) = intake.runs
+    (run,) = intake.requests
+    assert isinstance(run, NewRun)
     assert (run.job_id, run.run, run.tenant, run.request) == (event.job_id, 1, "acme", REQUEST)
     assert run.traceparent == TRACEPARENT
-    assert (intake.rejections, intake.letters) == ([], [])
+    assert run.start_by == event.created_at + timedelta(days=1)
+    assert intake.letters == []
 
 
 async def test_what_was_claimed_at_intake_is_started() -> None:
     queue, dispatcher = KeepingQueue([attempt()]), KeepingDispatcher()
-    handler = RequestsHandler(CATALOGUE, IDS, cast("Queue", queue), cast("Dispatcher", dispatcher))
+    handler = handler_of(queue, dispatcher)
     await handler.handle(Batch(events=[], invalid=[], progress={}))
     assert dispatcher.started == [attempt()]
     assert queue.taken[0][1] == 2
@@ -128,16 +139,16 @@ async def test_a_request_that_can_t_be_executed_is_rejected_with_the_reason(
 ) -> None:
     request = RequestedReport.model_validate(REQUEST.model_dump() | request_changes)
     intake = await judged(received(requested(request=request)))
-    (rejection,) = intake.rejections
+    (rejection,) = intake.requests
+    assert isinstance(rejection, Rejection)
     assert rejection.reason.startswith(reason)
     assert rejection.run.request == request
-    assert intake.runs == []
 
 
 async def test_a_bad_request_costs_no_neighbour() -> None:
     bad = requested(request=REQUEST.model_copy(update={"report_type": "NOPE"}))
     intake = await judged(received(requested()), received(bad), received(requested()))
-    assert (len(intake.runs), len(intake.rejections)) == (2, 1)
+    assert [type(request) for request in intake.requests] == [NewRun, Rejection, NewRun]
 
 
 @pytest.mark.parametrize(
@@ -152,13 +163,14 @@ async def test_a_request_too_large_to_be_told_of_is_rejected_without_it(
     changes: dict[str, Any],
 ) -> None:
     intake = await judged(received(requested(**changes)))
-    (rejection,) = intake.rejections
+    (rejection,) = intake.requests
+    assert isinstance(rejection, Rejection)
     assert rejection.run.request is None
     assert (rejection.run.report_type, rejection.run.format) == ("UNKNOWN", "UNKNOWN")
 
 
 @pytest.mark.parametrize(
-    "changes", [{"tenant": "mallory"}, {"job_id": "job_" + "0" * 40}], ids=["tenant", "id"]
+    "changes", [{"tenant": "mallory"}, {"job_id": IDS.new("mallory")}], ids=["tenant", "id"]
 )
 async def test_an_uncertified_job_id_goes_to_the_dead_letter(changes: dict[str, str]) -> None:
     event = requested(**changes)
@@ -167,12 +179,14 @@ async def test_an_uncertified_job_id_goes_to_the_dead_letter(changes: dict[str, 
     assert letter.topic == Topic.DEAD_LETTER
     assert event.job_id in letter.headers[REASON]
     assert json.loads(letter.value)["request"]["reportType"] == "EMPTY"
-    assert (intake.runs, intake.rejections) == ([], [])
+    assert intake.requests == []
 
 
 async def test_a_traceparent_that_is_none_is_not_carried_on() -> None:
     intake = await judged(received(requested(), "x" * 5000))
-    assert intake.runs[0].traceparent is None
+    (run,) = intake.requests
+    assert isinstance(run, NewRun)
+    assert run.traceparent is None
 
 
 async def test_events_of_other_types_are_left_alone() -> None:
@@ -192,7 +206,8 @@ def unreadable(**headers: str) -> InvalidRecord:
 
 async def test_an_unreadable_request_of_a_job_of_ours_ends_the_job() -> None:
     record = unreadable()
-    (rejection,) = (await judged(invalid=[record])).rejections
+    (rejection,) = (await judged(invalid=[record])).requests
+    assert isinstance(rejection, Rejection)
     assert rejection.run.job_id == record.headers["ce_subject"]
     assert rejection.run.request is None
     assert rejection.reason == "The request could not be read."
@@ -229,4 +244,4 @@ async def test_whatever_a_request_holds_it_is_judged(changes: dict[str, Any]) ->
         return
     assert read is not None
     intake = await judged(read)
-    assert len(intake.runs) + len(intake.rejections) == 1
+    assert len(intake.requests) == 1

@@ -2,8 +2,9 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -18,15 +19,15 @@ from report_worker.handlers import RequestsHandler
 from report_worker.metrics import WorkerMetrics
 from report_worker.service import Dispatcher, DispatcherTimes, Queue, QueueTimes
 from report_worker.settings import Settings
-from report_worker.store import QUEUED_CHANNEL
+from report_worker.store import CANCELLED, CHANNEL
 from shared.backoff import Backoff
 from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
-from shared.catalogue import Catalogue, CatalogueError, load_files
+from shared.catalogue import Catalogue, CatalogueError, Limits, load_files
 from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.listen import listen
 from shared.database.pool import open_database
-from shared.events import RequestedReport
+from shared.events import Progress, RequestedReport
 from shared.job_id import JobIds
 from shared.outbox import Outbox
 from shared.report_request import ReportRequest
@@ -49,17 +50,21 @@ _SILENCE_LIMIT: Final = 60.0
 
 
 class _Children:
-    """Runs attempts in the child pool."""
+    """Runs attempts in the child pool, each for no longer than its type allows."""
 
-    def __init__(self, pool: ChildPool, max_duration: float) -> None:
+    def __init__(self, pool: ChildPool, catalogue: Catalogue) -> None:
         self._pool = pool
-        self._max_duration = max_duration
+        self._catalogue = catalogue
 
     @property
     def capacity(self) -> int:
         return self._pool.capacity
 
-    async def execute(self, attempt: Attempt) -> Outcome:
+    async def execute(
+        self,
+        attempt: Attempt,
+        on_progress: Callable[[Progress], None],
+    ) -> Outcome:
         request = _strict(attempt.request)
         if request is None:
             return UNREADABLE
@@ -70,9 +75,14 @@ class _Children:
             folder=artifact_folder(attempt),
             request=request,
             started_at=attempt.started_at,
-            max_duration=self._max_duration,
+            max_duration=self._max_duration(attempt.report_type).total_seconds(),
         )
-        return await self._pool.execute(assignment, on_progress=lambda _: None)
+        return await self._pool.execute(assignment, on_progress)
+
+    def _max_duration(self, report_type: str) -> timedelta:
+        """Return how long an attempt may take; one of a type that is gone ends by itself."""
+        declared = self._catalogue.get(report_type)
+        return declared.limits.max_duration if declared else Limits().max_duration
 
 
 def _strict(request: RequestedReport | None) -> ReportRequest | None:
@@ -112,16 +122,23 @@ def build_app(settings: Settings) -> Starlette:
                 worker=f"{socket.gethostname()}/{os.getpid()}",
                 clock=utc_now,
                 metrics=metrics,
+                tenant_limit=settings.tenant_limit,
             )
             dispatcher = Dispatcher(
                 queue,
-                _Children(pool, settings.attempt_timeout),
+                _Children(pool, catalogue),
                 times=DispatcherTimes(beat=settings.beat, beat_limit=settings.lease / 3),
                 policy=policy,
                 metrics=metrics,
                 heartbeat=heartbeats["beat"],
             )
-            handler = RequestsHandler(catalogue, JobIds(jobs.key_ring, utc_now), queue, dispatcher)
+            handler = RequestsHandler(
+                catalogue,
+                JobIds(jobs.key_ring, utc_now),
+                queue,
+                dispatcher,
+                retention=jobs.report_retention,
+            )
             reader = LogReader(
                 broker,
                 topics=(Topic.REQUESTS,),
@@ -147,9 +164,9 @@ def build_app(settings: Settings) -> Starlette:
                         "beat": dispatcher.run_beat(),
                         "listener": listen(
                             settings,
-                            channel=QUEUED_CHANNEL,
+                            channel=CHANNEL,
                             service=SERVICE,
-                            wake=lambda _: dispatcher.wake(),
+                            wake=lambda word: _wake(dispatcher, word),
                         ),
                     }
                 ),
@@ -189,6 +206,14 @@ def _child_setup(settings: Settings, catalogue: Catalogue) -> Setup:
         artifacts_url=ArtifactSettings().artifacts_url,
         log_level=LogSettings().log_level,
     )
+
+
+def _wake(dispatcher: Dispatcher, word: str) -> None:
+    """Pass on what a worker said; after a new connection neither word may have been heard."""
+    if word in ("", CANCELLED):
+        dispatcher.wake_beat()
+    if word != CANCELLED:
+        dispatcher.wake()
 
 
 def _retry_policy(settings: Settings) -> RetryPolicy:

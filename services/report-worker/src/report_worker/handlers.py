@@ -1,22 +1,34 @@
-"""Requests from the log: judge each against the catalogue, then hand the batch to the queue."""
+"""Requests from the log: judge each, new runs against the catalogue, and hand them to the queue."""
 
 from dataclasses import replace
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, assert_never
 
 import structlog
 from pydantic import ValidationError
 
-from report_worker.domain import UNREADABLE, NewRun
-from report_worker.service import Dispatcher, Intake, Queue, Rejection
+from report_worker.domain import (
+    UNREADABLE,
+    Cancellation,
+    Deletion,
+    NewRun,
+    Rejection,
+    Request,
+    Run,
+)
+from report_worker.service import Dispatcher, Intake, Queue
 from shared import job_id
 from shared.bus import Batch, InvalidRecord
 from shared.bus.dead_letter import CONSUMER, REASON
 from shared.catalogue import Catalogue
 from shared.events import (
     UNKNOWN,
+    CancelRequested,
+    DeleteRequested,
+    JobEvent,
     OutgoingMessage,
-    ReceivedEvent,
     ReportRequested,
+    RetryRequested,
     encode,
     type_name,
 )
@@ -32,23 +44,31 @@ end of a run carries the request, so it has to fit into a message with room to s
 _LONGEST_NAME: Final = 256
 _TOO_LARGE: Final = "The request is too large."
 _REQUESTED: Final = type_name(ReportRequested)
+_AnyRequest = ReportRequested | RetryRequested | CancelRequested | DeleteRequested
 _SERVICE: Final = "report-worker"
 _log = structlog.get_logger()
 
 
 class RequestsHandler:
-    """Takes batches of the requests topic."""
+    """Takes batches of the requests topic; jobs older than `retention` are nobody's any more."""
 
     def __init__(
-        self, catalogue: Catalogue, job_ids: JobIds, queue: Queue, dispatcher: Dispatcher
+        self,
+        catalogue: Catalogue,
+        job_ids: JobIds,
+        queue: Queue,
+        dispatcher: Dispatcher,
+        *,
+        retention: timedelta,
     ) -> None:
         self._catalogue = catalogue
         self._job_ids = job_ids
         self._queue = queue
         self._dispatcher = dispatcher
+        self._retention = retention
 
     async def handle(self, batch: Batch) -> None:
-        """Store the batch's runs and start what fits; raises where the database is away."""
+        """Store what the batch asks for and start what fits; raises where the database is away."""
         intake = self._judge(batch)
         with self._dispatcher.reservation() as free:
             attempts = await self._queue.take_in(intake, free_slots=free)
@@ -56,21 +76,49 @@ class RequestsHandler:
 
     def _judge(self, batch: Batch) -> Intake:
         intake = Intake(progress=batch.progress)
-        intake.rejections.extend(r for r in map(self._unreadable, batch.invalid) if r)
+        oldest = job_id.earliest(self._job_ids.clock() - self._retention)
+        intake.requests.extend(r for r in map(self._unreadable, batch.invalid) if r)
         for received in batch.events:
             event = received.event
-            if not isinstance(event, ReportRequested):
+            if not isinstance(event, _AnyRequest):
                 continue
-            if not self._job_ids.is_certified(event.job_id, event.tenant):
-                intake.letters.append(_uncertified(event))
-                continue
-            run = _new_run(event, received)
-            rejection = _size_rejection(run) or _rejection(run, self._catalogue)
-            if rejection is None:
-                intake.runs.append(run)
+            if event.job_id < oldest:
+                _log.info("request of an expired job left alone", job_id=event.job_id)
+            elif self._job_ids.is_certified(event.job_id, event.tenant):
+                intake.requests.append(self._request(event, _traceparent(received.traceparent)))
             else:
-                intake.rejections.append(rejection)
+                intake.letters.append(_uncertified(event))
         return intake
+
+    def _request(self, event: _AnyRequest, traceparent: str | None) -> Request:
+        match event:
+            case ReportRequested():
+                return self._new_run(event, event.created_at, traceparent)
+            case RetryRequested():
+                return self._new_run(event, event.requested_at, traceparent)
+            case CancelRequested():
+                return Cancellation(JobId(event.job_id), event.run)
+            case DeleteRequested():
+                return Deletion(_seen(event, traceparent))
+            case _:
+                assert_never(event)
+
+    def _new_run(
+        self, event: ReportRequested | RetryRequested, asked_at: datetime, traceparent: str | None
+    ) -> NewRun | Rejection:
+        declared = self._catalogue.get(event.request.report_type)
+        run = NewRun(
+            job_id=JobId(event.job_id),
+            run=event.run,
+            tenant=event.tenant,
+            created_at=event.created_at,
+            report_type=event.report_type,
+            format=event.format,
+            request=event.request,
+            traceparent=traceparent,
+            start_by=asked_at + (declared.limits.queue_ttl if declared else timedelta()),
+        )
+        return _size_rejection(run) or _rejection(run, self._catalogue) or run
 
     def _unreadable(self, record: InvalidRecord) -> Rejection | None:
         """End a job whose request is unreadable, if only its id can be read and is ours.
@@ -82,29 +130,31 @@ class RequestsHandler:
         is_request = record.headers.get("ce_type", _REQUESTED) == _REQUESTED
         if not is_request or not self._job_ids.is_certified(name, tenant):
             return None
+        created_at = job_id.created_at(JobId(name))
         run = NewRun(
             job_id=JobId(name),
             run=1,
             tenant=tenant,
-            created_at=job_id.created_at(JobId(name)),
+            created_at=created_at,
             report_type=UNKNOWN,
             format=UNKNOWN,
             request=None,
             traceparent=_traceparent(record.headers.get("traceparent")),
+            start_by=created_at,
         )
         return Rejection(run, UNREADABLE.message)
 
 
-def _new_run(event: ReportRequested, received: ReceivedEvent) -> NewRun:
-    return NewRun(
+def _seen(event: DeleteRequested, traceparent: str | None) -> Run:
+    return Run(
         job_id=JobId(event.job_id),
         run=event.run,
         tenant=event.tenant,
         created_at=event.created_at,
         report_type=event.report_type,
         format=event.format,
-        request=event.request,
-        traceparent=_traceparent(received.traceparent),
+        request=None,
+        traceparent=traceparent,
     )
 
 
@@ -113,7 +163,7 @@ def _traceparent(header: str | None) -> str | None:
     return header if trace_id(header) else None
 
 
-def _uncertified(event: ReportRequested) -> OutgoingMessage:
+def _uncertified(event: JobEvent) -> OutgoingMessage:
     """Make the dead letter of a request whose job id the gateway never gave to its tenant.
 
     Whoever wrote it isn't the gateway, so it is not executed, and no job of a tenant ends by it.

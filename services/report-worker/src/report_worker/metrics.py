@@ -14,7 +14,7 @@ class WorkerMetrics:
         )
         self.attempts = Counter(
             "report_jobs_worker_attempts",
-            "Attempts that ended, by outcome or error code",
+            "Attempts that ended, and runs that ended without one, by outcome or error code",
             ["outcome"],
             registry=registry,
         )

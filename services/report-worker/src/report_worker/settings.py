@@ -26,8 +26,8 @@ class Settings(ServiceSettings):
     """How long a worker that fell silent keeps its jobs."""
     beat: Seconds = 1.0
     """How often leases are renewed and lost ones looked for."""
-    attempt_timeout: Seconds = 3600.0
-    """Upper limit for one attempt, whatever its statement timeout."""
+    tenant_limit: Annotated[int, Field(ge=1)] | None = None
+    """Jobs of one tenant that run at once, over all workers; no limit unless it is set."""
     max_failures: Annotated[int, Field(ge=1)] = 5
     """Attempts of one run that may fail for a passing reason before the run fails."""
     max_losses: Annotated[int, Field(ge=1)] = 3

@@ -9,7 +9,7 @@ from shared.catalogue.loading import (
     load_files,
 )
 from shared.catalogue.parameters import Binding, SqlType
-from shared.catalogue.report_type import Column, ColumnType, ReportType
+from shared.catalogue.report_type import Column, ColumnType, Limits, ReportType
 from shared.catalogue.sql import SqlTemplate, SqlTemplateError, parse_sql
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "CatalogueFile",
     "Column",
     "ColumnType",
+    "Limits",
     "Mistake",
     "ReportType",
     "SqlTemplate",

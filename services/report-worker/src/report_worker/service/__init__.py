@@ -1,6 +1,6 @@
 """The worker's use cases: the queue's transactions, and the running of what they claim."""
 
 from report_worker.service.dispatcher import Dispatcher, DispatcherTimes
-from report_worker.service.queue import Intake, Queue, QueueTimes, Rejection
+from report_worker.service.queue import Intake, Queue, QueueTimes, Renewal
 
-__all__ = ["Dispatcher", "DispatcherTimes", "Intake", "Queue", "QueueTimes", "Rejection"]
+__all__ = ["Dispatcher", "DispatcherTimes", "Intake", "Queue", "QueueTimes", "Renewal"]

@@ -3,22 +3,33 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from report_worker import domain, store
-from report_worker.domain import Attempt, Ending, NewRun, RetryPolicy
+from report_worker.domain import (
+    Attempt,
+    Cancelled,
+    Ending,
+    Lost,
+    ProgressReport,
+    Request,
+    RetryPolicy,
+)
 from report_worker.metrics import WorkerMetrics
-from report_worker.service.reporting import report_ending, report_rejection
+from report_worker.service.messages import message
+from report_worker.service.reporting import report_ending, report_unattempted
+from report_worker.service.requests import EndedRun, apply
 from shared import outbox
 from shared.clock import Clock
 from shared.database import positions
 from shared.database.pool import Connection, Database
 from shared.database.positions import Progress
-from shared.events import JobEvent, OutgoingMessage, encode
+from shared.events import OutgoingMessage
 from shared.outbox import Outbox
 
-_SOURCE: Final = "report-worker"
+_EXPIRED_AT_ONCE: Final = 1000
+
+_Told = list[tuple[Ending, OutgoingMessage]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +43,29 @@ class QueueTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """A run that intake refuses, and why."""
-
-    run: NewRun
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Intake:
-    """What a batch of the log brings: runs to execute, runs to refuse, and dead letters."""
+    """What a batch of the log brings: requests in their order, and dead letters."""
 
     progress: Progress
-    runs: list[NewRun] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     letters: list[OutgoingMessage] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a beat learns of the attempts that it renews."""
+
+    taken_away: list[Attempt] = field(default_factory=list)
+    """Those that are no longer ours."""
+    cancelled: list[Attempt] = field(default_factory=list)
+    """Those that are to be stopped."""
+
+
 class Queue:
-    """Intake, claim, finish, renew and reap; `worker` names this process in JobStarted."""
+    """Intake, claim, finish, renew, reap and expire; `worker` names this process in events.
+
+    No tenant has more than `tenant_limit` attempts running, over all workers.
+    """
 
     def __init__(
         self,
@@ -62,6 +77,7 @@ class Queue:
         worker: str,
         clock: Clock,
         metrics: WorkerMetrics,
+        tenant_limit: int | None = None,
     ) -> None:
         self._database = database
         self._outbox = outbox_
@@ -70,24 +86,25 @@ class Queue:
         self._worker = worker
         self._clock = clock
         self._metrics = metrics
+        self._tenant_limit = tenant_limit
         # What this process missed before it started may have been an outage.
         self.put_off_reaping()
 
     async def take_in(self, intake: Intake, *, free_slots: int) -> list[Attempt]:
-        """Store what is new, and begin at once what there are slots for."""
+        """Let requests take effect, and begin at once what there are slots for."""
         async with self._database.transaction() as conn:
-            refused = await self._reject(conn, intake.rejections)
-            added = await store.insert(conn, intake.runs, state="queued")
+            effects = await apply(conn, intake.requests, self._clock())
             attempts, begun = await self._claim(conn, free_slots)
-            if added - {(attempt.job_id, attempt.run) for attempt in attempts}:
-                await store.notify_queued(conn)
-            messages = [*intake.letters, *(message for _, message in refused), *begun]
+            if effects.queued - {(attempt.job_id, attempt.run) for attempt in attempts}:
+                await store.notify(conn, store.QUEUED)
+            if effects.is_any_to_stop:
+                await store.notify(conn, store.CANCELLED)
+            messages = [*intake.letters, *(ended.message for ended in effects.ended), *begun]
             await outbox.add(conn, messages)
             await positions.save(conn, intake.progress)
         self._outbox.publish(messages)
-        self._metrics.taken_in.inc(len(added))
-        for rejection, _ in refused:
-            report_rejection(rejection.run, rejection.reason, self._metrics)
+        self._metrics.taken_in.inc(len(effects.queued))
+        self._report_unattempted(effects.ended)
         return attempts
 
     async def claim(self, *, free_slots: int) -> list[Attempt]:
@@ -104,19 +121,30 @@ class Queue:
             counted = await self._finish(conn, endings)
             attempts, begun = await self._claim(conn, free_slots)
             if _due_at_once(counted) - {(attempt.job_id, attempt.run) for attempt in attempts}:
-                await store.notify_queued(conn)
+                await store.notify(conn, store.QUEUED)
             await outbox.add(conn, begun)
         self._outbox.publish([*(message for _, message in counted), *begun])
         self._report(endings, counted)
         return attempts
 
-    async def renew(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        """Prolong the leases of what runs here; return the attempts that are no longer ours."""
+    async def renew(
+        self, attempts: Sequence[Attempt], progress: Sequence[ProgressReport] = ()
+    ) -> Renewal:
+        """Prolong the leases of what runs here, and tell how far it has come."""
         if not attempts:
-            return []
+            return Renewal()
+        events = [domain.progressed(report, self._worker) for report in progress]
+        messages = {
+            report.attempt.token: message(report.attempt, event, event.progressed_at)
+            for report, event in zip(progress, events, strict=True)
+        }
         async with self._database.connection() as conn:
-            held = await store.renew(conn, attempts, lease=self._times.lease)
-        return [attempt for attempt in attempts if attempt.token not in held]
+            held = await store.renew(conn, attempts, messages, lease=self._times.lease)
+        self._outbox.publish([told for token, told in messages.items() if token in held.free])
+        return Renewal(
+            taken_away=[attempt for attempt in attempts if attempt.token not in held.tokens],
+            cancelled=[attempt for attempt in attempts if attempt.token in held.cancelled],
+        )
 
     async def reap(self) -> None:
         """End the attempts of workers that fell silent.
@@ -127,20 +155,37 @@ class Queue:
         if time.monotonic() < self._reaps_after:
             return
         async with self._database.transaction() as conn:
-            expired = await store.expired(conn, grace=self._times.grace)
             endings = [
-                domain.lost(attempt, seen_at - attempt.started_at, self._policy)
-                for attempt, seen_at in expired
+                domain.ending(
+                    one.attempt,
+                    Cancelled() if one.is_cancelled else Lost(),
+                    one.seen_at - one.attempt.started_at,
+                    self._policy,
+                )
+                for one in await store.expired(conn, grace=self._times.grace)
             ]
             counted = await self._finish(conn, endings)
             if counted:
-                await store.notify_queued(conn)
+                await store.notify(conn, store.QUEUED)
         self._outbox.publish([message for _, message in counted])
         self._report(endings, counted)
 
     def put_off_reaping(self) -> None:
         """Say that the database could not be reached."""
         self._reaps_after = time.monotonic() + self._times.grace
+
+    async def expire(self) -> None:
+        """End runs whose first attempt hasn't begun in time, so many at once."""
+        async with self._database.transaction() as conn:
+            overdue = await store.overdue(conn, limit=_EXPIRED_AT_ONCE)
+            if overdue is None:
+                return
+            ended = [EndedRun(r, domain.expired(r, overdue.seen_at)) for r in overdue.runs]
+            await store.end_waiting(conn, overdue.runs)
+            messages = [one.message for one in ended]
+            await outbox.add(conn, messages)
+        self._outbox.publish(messages)
+        self._report_unattempted(ended)
 
     async def count(self) -> None:
         """Bring the gauges of queued and running runs up to date."""
@@ -149,51 +194,56 @@ class Queue:
         self._metrics.queued.set(counts.queued)
         self._metrics.running.set(counts.running)
 
-    async def _reject(
-        self, conn: Connection, rejections: Sequence[Rejection]
-    ) -> list[tuple[Rejection, OutgoingMessage]]:
-        added = await store.insert(conn, [r.run for r in rejections], state="ended")
-        now = self._clock()
-        return [
-            (r, _message(r.run, domain.rejected(r.run, r.reason, now), now))
-            for r in rejections
-            if (r.run.job_id, r.run.run) in added
-        ]
-
     async def _claim(
         self, conn: Connection, free_slots: int
     ) -> tuple[list[Attempt], list[OutgoingMessage]]:
         if free_slots < 1:
             return [], []
-        attempts = await store.claim(conn, limit=free_slots, lease=self._times.lease)
+        attempts = await store.claim(
+            conn, limit=free_slots, lease=self._times.lease, tenant_limit=self._tenant_limit
+        )
         return attempts, [
-            _message(attempt, domain.started(attempt, self._worker), attempt.started_at)
+            message(attempt, domain.started(attempt, self._worker), attempt.started_at)
             for attempt in attempts
         ]
 
-    async def _finish(
-        self, conn: Connection, endings: Sequence[Ending]
-    ) -> list[tuple[Ending, OutgoingMessage]]:
+    async def _finish(self, conn: Connection, endings: Sequence[Ending]) -> _Told:
+        """Store endings; those that would have a cancelled run go on become its end."""
         if not endings:
             return []
-        pairs = [(e, _message(e.attempt, e.event, e.ended_at)) for e in endings]
-        return await store.finish(conn, pairs)
+        counted = await store.finish(conn, [_told(ending) for ending in endings])
+        tokens = _tokens(counted)
+        stopped = [
+            _told(domain.ending(ending.attempt, Cancelled(), ending.took, self._policy))
+            for ending in endings
+            if ending.retry_at is not None and ending.attempt.token not in tokens
+        ]
+        return counted + await store.finish(conn, stopped) if stopped else counted
 
-    def _report(
-        self, endings: Sequence[Ending], counted: Sequence[tuple[Ending, OutgoingMessage]]
-    ) -> None:
-        tokens = {ending.attempt.token for ending, _ in counted}
+    def _report(self, endings: Sequence[Ending], counted: _Told) -> None:
+        tokens = _tokens(counted)
+        for ending, _ in counted:
+            report_ending(ending, self._metrics, counted=True)
         for ending in endings:
-            report_ending(ending, self._metrics, counted=ending.attempt.token in tokens)
+            if ending.attempt.token not in tokens:
+                report_ending(ending, self._metrics, counted=False)
+
+    def _report_unattempted(self, ended: Sequence[EndedRun]) -> None:
+        for one in ended:
+            report_unattempted(one.run, one.event, self._metrics)
 
 
-def _due_at_once(counted: Sequence[tuple[Ending, OutgoingMessage]]) -> set[tuple[str, int]]:
+def _told(ending: Ending) -> tuple[Ending, OutgoingMessage]:
+    return ending, message(ending.attempt, ending.event, ending.ended_at)
+
+
+def _tokens(told: _Told) -> set[object]:
+    return {ending.attempt.token for ending, _ in told}
+
+
+def _due_at_once(counted: _Told) -> set[tuple[str, int]]:
     return {
         (ending.attempt.job_id, ending.attempt.run)
         for ending, _ in counted
         if ending.is_due_at_once
     }
-
-
-def _message(of: Attempt | NewRun, event: JobEvent, time_: datetime) -> OutgoingMessage:
-    return encode(event, source=_SOURCE, time=time_, traceparent=of.traceparent)

@@ -1,10 +1,10 @@
-"""One wide log line and one count for every attempt that ended and every run that was refused."""
+"""One wide log line and one count for every end of an attempt, and of a run without one."""
 
 from collections.abc import Callable
 
 import structlog
 
-from report_worker.domain import REQUEST_REJECTED, Ending, NewRun
+from report_worker.domain import Ending, Run
 from report_worker.metrics import WorkerMetrics
 from shared.events import JobAttemptEnded, JobCompleted, JobFailed
 from shared.telemetry.trace import trace_id
@@ -16,7 +16,7 @@ def report_ending(ending: Ending, metrics: WorkerMetrics, *, counted: bool) -> N
     """Report an ending; `counted` is false for that of a zombie, whose lease was not its own."""
     attempt, event = ending.attempt, ending.event
     outcome, write = _judge(event) if counted else ("DISCARDED", _log.warning)
-    seconds = (ending.ended_at - attempt.started_at).total_seconds()
+    seconds = ending.took.total_seconds()
     metrics.attempts.labels(outcome).inc()
     metrics.duration.labels(attempt.report_type, attempt.format).observe(seconds)
     write(
@@ -36,16 +36,18 @@ def report_ending(ending: Ending, metrics: WorkerMetrics, *, counted: bool) -> N
     )
 
 
-def report_rejection(run: NewRun, reason: str, metrics: WorkerMetrics) -> None:
-    """Report a run that was refused before any attempt."""
-    metrics.attempts.labels(REQUEST_REJECTED).inc()
+def report_unattempted(run: Run, event: JobFailed, metrics: WorkerMetrics) -> None:
+    """Report a run that ended while no attempt was going on."""
+    metrics.attempts.labels(event.error_code).inc()
     _log.warning(
-        "request rejected",
+        "run ended without an attempt",
+        outcome=event.error_code,
         job_id=run.job_id,
         run=run.run,
         tenant=run.tenant,
         report_type=run.report_type,
-        reason=reason,
+        format=run.format,
+        reason=event.error_message,
         trace_id=trace_id(run.traceparent),
     )
 

@@ -6,104 +6,21 @@ that start plus the time it took, so that clocks of several machines never mix.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Final, TypedDict, assert_never
-from uuid import UUID
+from typing import assert_never
 
+from report_worker.domain.outcomes import (
+    CANCELLATION,
+    Cancelled,
+    Failure,
+    Generated,
+    LossReason,
+    Lost,
+    Outcome,
+    Released,
+)
+from report_worker.domain.runs import Attempt, identity
 from shared.backoff import Backoff
-from shared.events import (
-    Artifact,
-    AttemptOutcome,
-    JobAttemptEnded,
-    JobCompleted,
-    JobFailed,
-    JobStarted,
-    RequestedReport,
-)
-from shared.job_id import JobId
-
-GENERATION_FAILED: Final = "REPORT_GENERATION_FAILED"
-REQUEST_REJECTED: Final = "REQUEST_REJECTED"
-TIMED_OUT: Final = "TIMED_OUT"
-
-
-class LossReason(StrEnum):
-    """Why an attempt has no child or worker any more."""
-
-    CRASHED = "CRASHED"
-    OUT_OF_MEMORY = "OUT_OF_MEMORY"
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """An attempt made its report."""
-
-    artifact: Artifact
-    row_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An attempt made no report, and why: `message` is for people and holds no internals."""
-
-    code: str
-    message: str
-    transient: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The child process died under the attempt, or was killed for the memory that it took."""
-
-    reason: LossReason = LossReason.CRASHED
-
-
-Outcome = Generated | Failure | Lost
-
-UNREADABLE: Final = Failure(
-    code=REQUEST_REJECTED, message="The request could not be read.", transient=False
-)
-INTERNAL_ERROR: Final = Failure(
-    code=GENERATION_FAILED,
-    message="The report could not be generated because of an internal error.",
-    transient=True,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run as intake stores it; `request` is None only where it could not be read."""
-
-    job_id: JobId
-    run: int
-    tenant: str
-    created_at: datetime
-    report_type: str
-    format: str
-    request: RequestedReport | None
-    traceparent: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A claimed execution: its lease is the row with `token`.
-
-    `request` is None where this version can't read what an earlier one stored.
-    """
-
-    job_id: JobId
-    run: int
-    attempt: int
-    token: UUID
-    tenant: str
-    created_at: datetime
-    report_type: str
-    format: str
-    request: RequestedReport | None
-    traceparent: str | None
-    started_at: datetime
-    failures: int
-    losses: int
+from shared.events import AttemptOutcome, JobAttemptEnded, JobCompleted, JobFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +49,16 @@ class Ending:
             return self.event.ended_at
         return self.event.finished_at
 
+    @property
+    def took(self) -> timedelta:
+        """How long the attempt took."""
+        return self.ended_at - self.attempt.started_at
+
+    @property
+    def artifact_path(self) -> str | None:
+        """Where the report is that the run ended with, if it did."""
+        return self.event.artifact.path if isinstance(self.event, JobCompleted) else None
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -142,12 +69,12 @@ class RetryPolicy:
     backoff: Backoff
 
 
-def started(attempt: Attempt, worker: str) -> JobStarted:
-    """Tell that an attempt began."""
-    return JobStarted(**_identity(attempt), started_at=attempt.started_at, worker=worker)
-
-
-def ending(attempt: Attempt, outcome: Outcome, took: timedelta, policy: RetryPolicy) -> Ending:
+def ending(
+    attempt: Attempt,
+    outcome: Outcome | Cancelled | Released,
+    took: timedelta,
+    policy: RetryPolicy,
+) -> Ending:
     """Decide what an attempt's outcome means for its run; `took` counts from its start."""
     match outcome:
         case Generated():
@@ -155,7 +82,13 @@ def ending(attempt: Attempt, outcome: Outcome, took: timedelta, policy: RetryPol
         case Failure():
             return _failed(attempt, outcome, took, policy)
         case Lost():
-            return lost(attempt, took, policy, outcome.reason)
+            return _lost(attempt, outcome.reason, took, policy)
+        case Cancelled():
+            return _end(
+                attempt, CANCELLATION, took, failures=attempt.failures, losses=attempt.losses
+            )
+        case Released():
+            return _released(attempt, took)
         case _:
             assert_never(outcome)
 
@@ -164,12 +97,13 @@ def _completed(attempt: Attempt, report: Generated, took: timedelta) -> Ending:
     if attempt.request is None:
         raise ValueError(f"{attempt.job_id}: nobody makes a report of an unreadable request")
     event = JobCompleted(
-        **_identity(attempt),
+        **identity(attempt, attempt=attempt.attempt),
         started_at=attempt.started_at,
         finished_at=attempt.started_at + took,
         request=attempt.request,
         row_count=report.row_count,
         artifact=report.artifact,
+        duration_ms=took // timedelta(milliseconds=1),
     )
     return Ending(attempt, event, attempt.failures, attempt.losses)
 
@@ -190,12 +124,7 @@ def _failed(attempt: Attempt, failure: Failure, took: timedelta, policy: RetryPo
     )
 
 
-def lost(
-    attempt: Attempt,
-    took: timedelta,
-    policy: RetryPolicy,
-    reason: LossReason = LossReason.CRASHED,
-) -> Ending:
+def _lost(attempt: Attempt, reason: LossReason, took: timedelta, policy: RetryPolicy) -> Ending:
     """Try a run again whose worker or child died under it, unless that happened too often."""
     losses = attempt.losses + 1
     failure = _loss(reason, losses)
@@ -223,8 +152,8 @@ def _loss(reason: LossReason, losses: int) -> Failure:
     return Failure(code=reason, message=f"{message}{often}.", transient=True)
 
 
-def released(attempt: Attempt, took: timedelta) -> Ending:
-    """Give a run back untouched: its worker stops, which is nobody's failure."""
+def _released(attempt: Attempt, took: timedelta) -> Ending:
+    """Give a run back untouched."""
     return _again(
         attempt,
         AttemptOutcome.RELEASED,
@@ -235,34 +164,11 @@ def released(attempt: Attempt, took: timedelta) -> Ending:
     )
 
 
-def rejected(run: NewRun, reason: str, now: datetime) -> JobFailed:
-    """End a run that can't be executed as it stands."""
-    return JobFailed(
-        job_id=run.job_id,
-        tenant=run.tenant,
-        created_at=run.created_at,
-        report_type=run.report_type,
-        format=run.format,
-        run=run.run,
-        attempt=0,
-        finished_at=now,
-        request=run.request,
-        error_code=REQUEST_REJECTED,
-        error_message=reason,
-        retryable=False,
-    )
-
-
-def artifact_folder(attempt: Attempt) -> str:
-    """Return where the attempt puts its file: no other attempt ever writes there."""
-    return f"{attempt.job_id}/{attempt.run}/{attempt.attempt}-{attempt.token.hex}"
-
-
 def _end(
     attempt: Attempt, failure: Failure, took: timedelta, *, failures: int, losses: int
 ) -> Ending:
     event = JobFailed(
-        **_identity(attempt),
+        **identity(attempt, attempt=attempt.attempt),
         started_at=attempt.started_at,
         finished_at=attempt.started_at + took,
         request=attempt.request,
@@ -285,7 +191,7 @@ def _again(
 ) -> Ending:
     ended_at = attempt.started_at + took
     event = JobAttemptEnded(
-        **_identity(attempt),
+        **identity(attempt, attempt=attempt.attempt),
         outcome=outcome,
         started_at=attempt.started_at,
         ended_at=ended_at,
@@ -294,25 +200,3 @@ def _again(
         error_message=failure.message if failure else None,
     )
     return Ending(attempt, event, failures, losses)
-
-
-class _Identity(TypedDict):
-    job_id: str
-    tenant: str
-    created_at: datetime
-    report_type: str
-    format: str
-    run: int
-    attempt: int
-
-
-def _identity(attempt: Attempt) -> _Identity:
-    return _Identity(
-        job_id=attempt.job_id,
-        tenant=attempt.tenant,
-        created_at=attempt.created_at,
-        report_type=attempt.report_type,
-        format=attempt.format,
-        run=attempt.run,
-        attempt=attempt.attempt,
-    )

@@ -1,0 +1,82 @@
+"""A run on its way through the queue: taken in, waiting, or under an attempt."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict
+from uuid import UUID
+
+from shared.events import RequestedReport
+from shared.job_id import JobId
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every event of a run says of it.
+
+    `request` is None only where it could not be read, or where this version can't read what an
+    earlier one stored.
+    """
+
+    job_id: JobId
+    run: int
+    tenant: str
+    created_at: datetime
+    report_type: str
+    format: str
+    request: RequestedReport | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun(Run):
+    """A run as intake stores it; its first attempt has to begin before `start_by`."""
+
+    start_by: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRun(Run):
+    """A run that no attempt is going on for; `attempt` is its last one, 0 if there was none."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Run):
+    """A claimed execution: its lease is the row with `token`."""
+
+    attempt: int
+    token: UUID
+    started_at: datetime
+    failures: int
+    losses: int
+
+
+class Identity(TypedDict):
+    """The fields that all events of a run begin with."""
+
+    job_id: str
+    tenant: str
+    created_at: datetime
+    report_type: str
+    format: str
+    run: int
+    attempt: int
+
+
+def identity(of: Run, *, attempt: int) -> Identity:
+    """Return what an event says of its run."""
+    return Identity(
+        job_id=of.job_id,
+        tenant=of.tenant,
+        created_at=of.created_at,
+        report_type=of.report_type,
+        format=of.format,
+        run=of.run,
+        attempt=attempt,
+    )
+
+
+def artifact_folder(attempt: Attempt) -> str:
+    """Return where the attempt puts its file: no other attempt ever writes there."""
+    return f"{attempt.job_id}/{attempt.run}/{attempt.attempt}-{attempt.token.hex}"

@@ -1,0 +1,65 @@
+"""One attempt in its slot: the task that runs it, how far it has come, and why it was stopped."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from report_worker.domain import Attempt, Cancelled, ProgressReport, Released, never_back
+from shared.events import Progress
+
+_PROGRESS_EVERY: Final = 0.99
+"""Seconds between two reports: one a second, by timers that may be a little early."""
+
+
+@dataclass(slots=True)
+class Running:
+    """An attempt that is going on."""
+
+    attempt: Attempt
+    since: float = field(default_factory=time.monotonic)
+    task: "asyncio.Task[object] | None" = None
+    is_stopping: bool = False
+    stopped_as: Cancelled | Released | None = None
+    """What its end will be; None where it is no longer ours to end."""
+    _progress: Progress | None = None
+    _told: Progress | None = None
+    _told_at: float = field(init=False)
+    _sequence: int = 0
+
+    def __post_init__(self) -> None:
+        self._told_at = self.since
+
+    @property
+    def took(self) -> timedelta:
+        """How long it has been going on."""
+        return timedelta(seconds=time.monotonic() - self.since)
+
+    def stop(self, stopped_as: Cancelled | Released | None) -> bool:
+        """Begin to stop it; false where that has begun before, and for the same reason goes on."""
+        if self.is_stopping or self.task is None:
+            return False
+        self.is_stopping = True
+        self.stopped_as = stopped_as
+        return self.task.cancel()
+
+    def note(self, progress: Progress) -> None:
+        """Remember how far it has come."""
+        self._progress = never_back(self._progress, progress)
+
+    def report(self) -> ProgressReport | None:
+        """Say how far it has come, if that is news and wasn't told within the last second.
+
+        Each report has a number of its own, whether or not it is stored in the end.
+        """
+        due_at = self._told_at + _PROGRESS_EVERY
+        if self._progress is None or self._progress == self._told or time.monotonic() < due_at:
+            return None
+        self._sequence += 1
+        return ProgressReport(self.attempt, self._progress, self.took, self._sequence)
+
+    def told(self, report: ProgressReport) -> None:
+        """Note that a report was stored."""
+        self._told = report.progress
+        self._told_at = self.since + report.took.total_seconds()
