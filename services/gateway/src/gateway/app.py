@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
+from gateway.authentication import build_access
 from gateway.domain import memory
 from gateway.metrics import RequestMetrics, SubmissionMetrics
 from gateway.routes import failures, openapi
@@ -16,10 +17,17 @@ from gateway.routes.contract import ReportTypeList
 from gateway.routes.observing import ObservedRequests
 from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
-from gateway.service import Downloads, Jobs, KeyedSubmissions, OpenAccess, Submissions
+from gateway.service import (
+    Access,
+    Downloads,
+    Jobs,
+    KeyAdministration,
+    KeyedSubmissions,
+    Submissions,
+)
 from gateway.service.submissions import Publisher
 from gateway.settings import Settings
-from gateway.store import ArtifactStore, IdempotencyKeys, ReadModel
+from gateway.store import ApiKeyStore, ArtifactStore, IdempotencyKeys, ReadModel
 from shared.bus import BusConnection, BusPublisher, make_broker
 from shared.callback import CallbackPolicy
 from shared.catalogue import Catalogue, load_catalogue
@@ -82,10 +90,12 @@ def build_app(settings: Settings) -> FastAPI:
         publisher = BusPublisher(broker, connection, kafka)
         async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
             read_model = ReadModel(database, _statement_timeout(settings))
-            services = _services(parts, read_model, database, publisher)
+            way_in = build_access(settings, database, _statement_timeout(settings))
+            services = _services(parts, way_in.access, read_model, database, publisher)
             app.state.services = services
             checks.update(_checks(database, read_model, connection))
             loops = {
+                **way_in.loops,
                 "kafka": connection.connect(),
                 "acknowledger": services.keyed_submissions.run_acknowledger(),
                 "key purger": services.keyed_submissions.run_purger(),
@@ -100,6 +110,13 @@ def build_app(settings: Settings) -> FastAPI:
     return app
 
 
+@asynccontextmanager
+async def open_key_administration(settings: Settings) -> AsyncIterator[KeyAdministration]:
+    """Connect what the command `keys` needs."""
+    async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
+        yield KeyAdministration(ApiKeyStore(database, _statement_timeout(settings)))
+
+
 def assemble(app: FastAPI, metrics: RequestMetrics) -> FastAPI:
     """Give `app` all that a request passes through; the services in its state come apart."""
     openapi.describe(app)
@@ -109,7 +126,7 @@ def assemble(app: FastAPI, metrics: RequestMetrics) -> FastAPI:
 
 
 def _services(
-    parts: _Parts, read_model: ReadModel, database: Database, publisher: Publisher
+    parts: _Parts, access: Access, read_model: ReadModel, database: Database, publisher: Publisher
 ) -> Services:
     job_ids = JobIds(parts.jobs.key_ring, utc_now)
     links = DownloadLinks(parts.links.public_url, parts.links.key_ring, utc_now)
@@ -129,7 +146,7 @@ def _services(
         metrics=parts.metrics,
     )
     return Services(
-        access=OpenAccess(),
+        access=access,
         submissions=submissions,
         keyed_submissions=KeyedSubmissions(
             submissions,

@@ -1,14 +1,31 @@
 """Settings of the gateway, from `GATEWAY_*`; durations are in seconds."""
 
 from datetime import timedelta
+from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from gateway.store import is_trustworthy
 from shared.commands import ServiceSettings
 from shared.settings import Seconds
+
+
+class Authentication(StrEnum):
+    """How callers are told apart."""
+
+    NONE = "none"
+    API_KEY = "api-key"
+    OIDC = "oidc"
+
+
+def _listed(value: object) -> object:
+    """Take `api-key,oidc` from the environment."""
+    if not isinstance(value, str):
+        return value
+    return frozenset(filter(None, (name.strip() for name in value.split(","))))
 
 
 class Settings(ServiceSettings):
@@ -17,6 +34,25 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    auth: Annotated[frozenset[Authentication], NoDecode, BeforeValidator(_listed)] = frozenset(
+        {Authentication.NONE}
+    )
+    """Who is let in: `none` (everybody, as one tenant), or `api-key`, `oidc`, or both of these,
+    separated by a comma."""
+    api_keys_refresh: Seconds = 5.0
+    """How often the API keys are read again; a change is told at once, unless that is missed."""
+    oidc_issuer: str = ""
+    """The OpenID provider whose access tokens are taken, as its tokens name it."""
+    oidc_audience: str = ""
+    """What the tokens' `aud` must hold: the name of this API there."""
+    oidc_tenant_claim: str = "tenant"
+    """The claim that names the tenant."""
+    oidc_leeway: Annotated[int, Field(ge=0, le=300)] = 30
+    """How many seconds the provider's clock may differ."""
+    oidc_timeout: Seconds = 5.0
+    """How long fetching the provider's keys may take."""
+    oidc_refresh: Seconds = 300.0
+    """How often its keys are fetched; unknown ones are asked for at once."""
     allow_unauthenticated_remote: bool = False
     """Whether other hosts may be served although nobody is asked who they are."""
     database_connect_timeout: Seconds = 2.0
@@ -42,14 +78,34 @@ class Settings(ServiceSettings):
         )
 
     @model_validator(mode="after")
+    def _authentication_makes_sense(self) -> Self:
+        if not self.auth:
+            raise ValueError("GATEWAY_AUTH names nothing: say none, api-key, oidc or api-key,oidc")
+        if Authentication.NONE in self.auth and len(self.auth) > 1:
+            raise ValueError("GATEWAY_AUTH=none lets everybody in: it goes with nothing else")
+        if Authentication.OIDC in self.auth:
+            _require_provider(self.oidc_issuer, self.oidc_audience)
+        return self
+
+    @model_validator(mode="after")
     def _strangers_are_kept_out(self) -> Self:
+        if Authentication.NONE not in self.auth:
+            return self
         if not self.allow_unauthenticated_remote and not _is_loopback(self.host):
             raise ValueError(
                 f"GATEWAY_HOST={self.host} would serve other hosts, and there is no"
-                " authentication. Bind 127.0.0.1, or set GATEWAY_ALLOW_UNAUTHENTICATED_REMOTE=true"
-                " if something in front of the gateway keeps strangers out."
+                " authentication. Set GATEWAY_AUTH, bind 127.0.0.1, or set"
+                " GATEWAY_ALLOW_UNAUTHENTICATED_REMOTE=true if something in front of the gateway"
+                " keeps strangers out."
             )
         return self
+
+
+def _require_provider(issuer: str, audience: str) -> None:
+    if not is_trustworthy(issuer):
+        raise ValueError("GATEWAY_OIDC_ISSUER must be an https URL, or one of this very host")
+    if not audience:
+        raise ValueError("GATEWAY_OIDC_AUDIENCE must say what this API is called in tokens")
 
 
 def _is_loopback(host: str) -> bool:

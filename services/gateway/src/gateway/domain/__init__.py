@@ -1,12 +1,15 @@
 """What the gateway decides without I/O: what a job is to a client, and how listings are cut."""
 
-from gateway.domain.access import Caller, Scope
+from gateway.domain.access import Caller, Scope, is_tenant, known_scopes
+from gateway.domain.api_keys import KEY_PREFIX, ApiKey, PresentedKey, new_key_text, read_key
 from gateway.domain.byte_ranges import ByteRange, requested_range
 from gateway.domain.conditions import Conditions, Precondition, Validators, lists_tag
 from gateway.domain.errors import (
+    AccessUnavailableError,
     ArtifactMissingError,
     ArtifactStoreUnavailableError,
     IdempotencyKeyReusedError,
+    IssuerUnavailableError,
     JobDeletedError,
     JobExpiredError,
     JobNotFoundError,
@@ -50,13 +53,17 @@ from gateway.domain.vector import Vector
 
 __all__ = [
     "DEFAULT_PAGE_SIZE",
+    "KEY_PREFIX",
     "LARGEST_PAGE",
+    "AccessUnavailableError",
+    "ApiKey",
     "ArtifactMissingError",
     "ArtifactStoreUnavailableError",
     "ByteRange",
     "Caller",
     "Conditions",
     "IdempotencyKeyReusedError",
+    "IssuerUnavailableError",
     "Job",
     "JobDeletedError",
     "JobExpiredError",
@@ -74,6 +81,7 @@ __all__ = [
     "PageTokenError",
     "Precondition",
     "PreconditionFailedError",
+    "PresentedKey",
     "Progress",
     "RangeNotSatisfiableError",
     "ReadModelUnavailableError",
@@ -87,9 +95,13 @@ __all__ = [
     "WebhookOutcome",
     "clamp_page_size",
     "fingerprint",
+    "is_tenant",
+    "known_scopes",
     "lists_tag",
     "memory",
+    "new_key_text",
     "poll_interval",
+    "read_key",
     "read_page_token",
     "requested_range",
     "write_page_token",

@@ -1,8 +1,12 @@
 """Who asks, and what they may do."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
+
+_TENANT: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Scope(StrEnum):
@@ -33,3 +37,16 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         """Tell whether the caller has a right."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def is_tenant(name: str) -> bool:
+    """Tell whether a name can be a tenant's: 1 to 255 visible ASCII characters.
+
+    It goes into the headers of events, into logs and into metrics of others.
+    """
+    return _TENANT.fullmatch(name) is not None
+
+
+def known_scopes(names: Iterable[str]) -> frozenset[Scope]:
+    """Return those scopes that are ours; a token may carry those of other services too."""
+    return frozenset(scope for scope in Scope if scope in set(names))

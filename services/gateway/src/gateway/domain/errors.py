@@ -18,6 +18,14 @@ class NotAuthenticatedError(Exception):
     """The request carries no credential, or none that is worth anything. The message is public."""
 
 
+class AccessUnavailableError(Exception):
+    """The credential can't be checked at the moment; a later try may succeed."""
+
+
+class IssuerUnavailableError(Exception):
+    """The OpenID provider didn't answer, or with what makes no sense."""
+
+
 class NotPermittedError(Exception):
     """The caller is known but lacks the scope that the operation needs."""
 

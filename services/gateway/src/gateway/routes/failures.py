@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from gateway.domain import (
+    AccessUnavailableError,
     ArtifactMissingError,
     ArtifactStoreUnavailableError,
     IdempotencyKeyReusedError,
@@ -65,6 +66,11 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
     ),
     PreconditionFailedError: ProblemError(
         ProblemType.PRECONDITION_FAILED, "If-Match or If-Unmodified-Since names another file."
+    ),
+    AccessUnavailableError: ProblemError(
+        ProblemType.UNAVAILABLE,
+        "Your credential can't be checked at the moment. Try again.",
+        headers=_RETRY,
     ),
     BusUnavailableError: ProblemError(
         ProblemType.UNAVAILABLE,

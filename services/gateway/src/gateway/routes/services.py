@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gateway.domain import NotPermittedError, Scope
+from gateway.domain import NotAuthenticatedError, NotPermittedError, Scope
 from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, Submissions
 
 
@@ -49,10 +49,18 @@ class Requires:
     async def __call__(self, request: Request) -> str:
         """Return the tenant, or end the request with 401 or 403."""
         access = services_of(request).access
-        caller = await access.authenticate(request.headers.get("authorization"))
+        caller = await access.authenticate(_authorization(request))
         if not caller.may(self.scope):
             raise NotPermittedError(self.scope)
         return caller.tenant
+
+
+def _authorization(request: Request) -> str | None:
+    """Return the one header there may be: of two, others in between may take the other."""
+    values = request.headers.getlist("authorization")
+    if len(values) > 1:
+        raise NotAuthenticatedError("There is more than one Authorization header.")
+    return values[0] if values else None
 
 
 Submitter = Annotated[str, Depends(Requires(Scope.SUBMIT))]

@@ -1,10 +1,27 @@
 """What clients can do: submit a request, follow its job, fetch its report."""
 
-from gateway.service.access import Access, OpenAccess
+from gateway.service.access import Access, CredentialAccess, OpenAccess
+from gateway.service.access_tokens import AccessTokens, TokenRules
+from gateway.service.api_keys import ApiKeys
 from gateway.service.downloads import Download, Downloads
 from gateway.service.idempotency import KeyedSubmissions
+from gateway.service.issuer_keys import IssuerKeys
 from gateway.service.jobs import Jobs
+from gateway.service.key_administration import KeyAdministration
 from gateway.service.submissions import Submissions
 
-__all__ = ["Access", "Download", "Downloads", "Jobs", "OpenAccess", "Submissions"]
-__all__ = ["Download", "Downloads", "Jobs", "KeyedSubmissions", "Submissions"]
+__all__ = [
+    "Access",
+    "AccessTokens",
+    "ApiKeys",
+    "CredentialAccess",
+    "Download",
+    "Downloads",
+    "IssuerKeys",
+    "Jobs",
+    "KeyAdministration",
+    "KeyedSubmissions",
+    "OpenAccess",
+    "Submissions",
+    "TokenRules",
+]

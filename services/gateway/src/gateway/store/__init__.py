@@ -1,7 +1,18 @@
-"""What the gateway keeps, its idempotency keys, and what it reads: read model and artifacts."""
+"""What the gateway keeps, its keys of both kinds, and what it reads from others."""
 
+from gateway.store.api_keys import API_KEYS_CHANNEL, ApiKeyStore
 from gateway.store.artifacts import ArtifactStore, OpenArtifact
 from gateway.store.idempotency_keys import IdempotencyKeys
+from gateway.store.issuer import OpenIdProvider, is_trustworthy
 from gateway.store.read_model import ReadModel
 
-__all__ = ["ArtifactStore", "IdempotencyKeys", "OpenArtifact", "ReadModel"]
+__all__ = [
+    "API_KEYS_CHANNEL",
+    "ApiKeyStore",
+    "ArtifactStore",
+    "IdempotencyKeys",
+    "OpenArtifact",
+    "OpenIdProvider",
+    "ReadModel",
+    "is_trustworthy",
+]

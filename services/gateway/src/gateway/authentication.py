@@ -1,0 +1,59 @@
+"""Builds what `GATEWAY_AUTH` asks for: who is let in, and the loops that keep it up to date."""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.service import (
+    Access,
+    AccessTokens,
+    ApiKeys,
+    CredentialAccess,
+    IssuerKeys,
+    OpenAccess,
+    TokenRules,
+)
+from gateway.settings import Authentication, Settings
+from gateway.store import API_KEYS_CHANNEL, ApiKeyStore, OpenIdProvider
+from shared.clock import utc_now
+from shared.database.listen import listen
+from shared.database.pool import Database
+
+_Loops = dict[str, Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltAccess:
+    """The way in, and the background loops by name that it needs."""
+
+    access: Access
+    loops: _Loops
+
+
+def build_access(settings: Settings, database: Database, timeout: float) -> BuiltAccess:
+    """Build it; `timeout` in seconds for each statement."""
+    if Authentication.NONE in settings.auth:
+        return BuiltAccess(OpenAccess(), {})
+    loops: _Loops = {}
+    api_keys = access_tokens = None
+    if Authentication.API_KEY in settings.auth:
+        api_keys = ApiKeys(ApiKeyStore(database, timeout), utc_now, settings.api_keys_refresh)
+        loops["api keys"] = api_keys.keep_fresh()
+        loops["api keys changed"] = listen(
+            settings, channel=API_KEYS_CHANNEL, service="gateway", wake=api_keys.wake
+        )
+    if Authentication.OIDC in settings.auth:
+        provider = OpenIdProvider(settings.oidc_issuer, settings.oidc_timeout)
+        issuer_keys = IssuerKeys(provider, settings.oidc_refresh)
+        loops["issuer keys"] = issuer_keys.keep_fresh()
+        access_tokens = AccessTokens(issuer_keys, _rules(settings), utc_now)
+    return BuiltAccess(CredentialAccess(api_keys, access_tokens), loops)
+
+
+def _rules(settings: Settings) -> TokenRules:
+    return TokenRules(
+        issuer=settings.oidc_issuer,
+        audience=settings.oidc_audience,
+        tenant_claim=settings.oidc_tenant_claim,
+        leeway=settings.oidc_leeway,
+    )

@@ -1,0 +1,135 @@
+"""Keys made by `gateway keys` open the served API, for their tenant alone, until they are ended."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local_stack.polling import poll_until
+from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
+from tests.support.gateway import REQUEST
+from tests.support.servers import DatabaseUrls, Kafka
+
+_SECONDS = 60.0
+
+
+@pytest.fixture
+async def locked(
+    kafka: Kafka,
+    database: DatabaseUrls,
+    topic_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Bench]:
+    """A gateway that takes API keys alone, and reads them again only when it is told to."""
+    configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
+    monkeypatch.setenv("GATEWAY_AUTH", "api-key")
+    monkeypatch.setenv("GATEWAY_API_KEYS_REFRESH", "600")
+    await prepare(database)
+    async with open_bench(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as bench:
+        yield bench
+
+
+async def keys(*arguments: str) -> tuple[int, str, str]:
+    """Run `gateway keys` and return its exit status, output and errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "gateway", "keys", *arguments), stdout=PIPE, stderr=PIPE
+    )
+    async with asyncio.timeout(_SECONDS):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def eventually(bench: Bench, key: str, status: int, path: str = "/report-jobs") -> None:
+    async def is_answered() -> bool:
+        response = await bench.client.get(path, headers={"authorization": f"Bearer {key}"})
+        return response.status_code == status
+
+    await poll_until(is_answered, seconds=_SECONDS)
+
+
+async def test_a_key_opens_from_its_making_to_its_revocation(locked: Bench) -> None:
+    status, out, _ = await keys("create", "--tenant", "acme", "--name", "nightly export")
+    key = out.strip()
+    assert status == 0
+    await eventually(locked, key, 200)
+
+    headers = {"authorization": f"Bearer {key}"}
+    response = await locked.client.post("/generate-report", json=REQUEST, headers=headers)
+    assert response.status_code == 202
+    assert locked.job_ids.is_certified(response.json()["jobId"], "acme")
+    [received] = await locked.published()
+    assert received.event.tenant == "acme"
+
+    status, listing, _ = await keys("list")
+    key_id = key.split("_")[1]
+    assert key_id in listing
+    assert "nightly export" in listing
+    assert "read,submit  active" in listing
+    assert key.split("_")[2] not in listing
+
+    assert (await keys("revoke", key_id))[0] == 0
+    await eventually(locked, key, 401)
+    assert "revoked" in (await keys("list", "--tenant", "acme"))[1]
+
+
+async def test_two_tenants_dont_see_each_other(locked: Bench) -> None:
+    acme, rival = [
+        (await keys("create", "--tenant", tenant, "--name", "x"))[1].strip()
+        for tenant in ("acme", "rival")
+    ]
+    await eventually(locked, rival, 200)
+    accepted = await locked.client.post(
+        "/generate-report", json=REQUEST, headers={"authorization": f"Bearer {acme}"}
+    )
+    path = f"/report-jobs/{accepted.json()['jobId']}"
+    await locked.add_job(accepted.json()["jobId"], tenant="acme")
+    await eventually(locked, acme, 200, path)
+    await eventually(locked, rival, 404, path)
+
+
+async def test_a_keys_scopes_are_its_limits(locked: Bench) -> None:
+    key = (await keys("create", "--tenant", "acme", "--name", "x", "--scope", "read"))[1].strip()
+    await eventually(locked, key, 200)
+    headers = {"authorization": f"Bearer {key}"}
+    response = await locked.client.post("/generate-report", json=REQUEST, headers=headers)
+    assert response.status_code == 403
+    assert await locked.published() == []
+
+
+async def test_without_a_key_there_is_nothing_but_the_probes_and_the_document(
+    locked: Bench,
+) -> None:
+    client: httpx.AsyncClient = locked.client
+    assert (await client.get("/report-jobs")).status_code == 401
+    assert (await client.post("/generate-report", json=REQUEST)).status_code == 401
+    for path in ("/livez", "/readyz", "/openapi.json"):
+        assert (await client.get(path)).status_code == 200
+    assert await locked.published() == []
+
+
+async def test_a_key_that_isnt_there_cant_be_revoked(locked: Bench) -> None:
+    status, _, err = await keys("revoke", "0" * 16)
+    assert (status, err) == (1, "gateway: keys: there is no key 0000000000000000\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "--tenant", "a b", "--name", "x"),
+        ("create", "--tenant", "acme", "--name", "a\nb"),
+        ("create", "--tenant", "acme", "--name", "x", "--scope", "root"),
+        ("create", "--tenant", "acme", "--name", "x", "--expires-in-days", "0"),
+        ("revoke", "'; DROP TABLE api_keys; --"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(
+    monkeypatch: pytest.MonkeyPatch, database: DatabaseUrls, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", database.gateway)
+    assert (await keys(*arguments))[0] == 2
