@@ -1,5 +1,6 @@
 """Generated event histories: plausible ones, and any mixture that broken producers could write."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -12,21 +13,28 @@ from shared.events import (
     AnyJobEvent,
     Artifact,
     AttemptOutcome,
+    CancelRequested,
+    DeleteRequested,
     JobAttemptEnded,
     JobCompleted,
     JobFailed,
+    JobProgressed,
     JobStarted,
+    Progress,
     ReportRequested,
     RequestedDateRange,
     RequestedReport,
+    RetryRequested,
     WebhookDelivered,
     WebhookExhausted,
 )
 from shared.job_id import JobIds
 from shared.keyring import KeyRing
+from status_projector.domain import LoggedEvent, Vector
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 _KEYS = KeyRing(signing_number=1, keys={1: bytes(32)})
 
 
@@ -87,8 +95,27 @@ _execution = {**_job, "attempt": st.integers(0, 3), "sequence": st.integers(0, 1
 _ended = {**_execution, "started_at": st.none() | moments, "finished_at": moments}
 _webhook = {**_job, "webhook_id": texts, "attempts": st.integers(1, 3)}
 
-any_event: st.SearchStrategy[AnyJobEvent] = st.one_of(
+progresses = build(
+    Progress,
+    phase=st.sampled_from(["query", "upload"]),
+    percent=st.none() | st.integers(0, 100),
+    rows_processed=st.none() | st.integers(0, 2**63 - 1),
+    rows_total=st.none() | st.integers(0, 2**63 - 1),
+)
+
+deletions = build(DeleteRequested, **_job, requested_at=moments)
+living_event: st.SearchStrategy[AnyJobEvent] = st.one_of(
     build(ReportRequested, **_job, request=requests),
+    build(RetryRequested, **_job, request=requests, requested_at=moments),
+    build(CancelRequested, **_job, requested_at=moments),
+    build(
+        JobProgressed,
+        **_execution,
+        started_at=moments,
+        progressed_at=moments,
+        worker=texts,
+        progress=progresses,
+    ),
     build(JobStarted, **_execution, started_at=moments, worker=texts),
     build(
         JobAttemptEnded,
@@ -117,13 +144,22 @@ any_event: st.SearchStrategy[AnyJobEvent] = st.one_of(
     build(WebhookDelivered, **_webhook, delivered_at=moments, status_code=st.just(200)),
     build(WebhookExhausted, **_webhook, exhausted_at=moments, reason=texts),
 )
-"""One event of one of three jobs, with nothing to hold it to any other event."""
+"""One event of one of three jobs, with nothing to hold it to any other event; no deletion."""
 
-any_events = st.lists(any_event, max_size=12)
+vectors = st.builds(Vector, st.integers(0, 9), st.integers(0, 9))
+# A deletion hides all that the others do, so it comes seldom.
+any_event = st.one_of(*[living_event] * 9, deletions)
+any_logged = st.lists(st.tuples(any_event, vectors), max_size=12)
+"""Events with the vectors that they advance."""
+
+
+def logged(events: Iterable[AnyJobEvent]) -> list[LoggedEvent]:
+    """Put events into a log, one after the other."""
+    return [(event, Vector(n, n)) for n, event in enumerate(events, start=1)]
 
 
 @st.composite
-def batched(draw: st.DrawFn, events: list[AnyJobEvent]) -> list[list[AnyJobEvent]]:
+def batched(draw: st.DrawFn, events: list[T]) -> list[list[T]]:
     """Shuffle events, repeat some, and cut the result into batches."""
     repeated = draw(st.lists(st.sampled_from(events), max_size=6)) if events else []
     order = draw(st.permutations([*events, *repeated]))
@@ -140,10 +176,13 @@ def plausible_history(draw: st.DrawFn, job_id: str) -> list[AnyJobEvent]:
     history = JobHistory(job_id, draw(requests))
     events: list[AnyJobEvent] = [history.requested()]
     for run in range(1, draw(st.integers(1, 3)) + 1):
+        events += [history.retry_requested(run)] if run > 1 else []
         for outcome in draw(st.lists(st.sampled_from(AttemptOutcome), max_size=2)):
             events += [history.started(run), history.attempt_ended(run, outcome)]
             history.attempt += 1
         events.append(history.started(run))
+        events += [history.progressed(run, n) for n in range(1, draw(st.integers(1, 3)))]
+        events += draw(st.sampled_from([[], [history.cancel_requested(run)]]))
         ends: list[AnyJobEvent] = [history.completed(run), history.failed(run)]
         events.append(draw(st.sampled_from(ends)))
         history.attempt += 1
@@ -175,6 +214,31 @@ class JobHistory:
     def started(self, run: int) -> JobStarted:
         return JobStarted(
             **self._job, run=run, attempt=self.attempt, started_at=self._moment, worker="worker"
+        )
+
+    def retry_requested(self, run: int) -> RetryRequested:
+        return RetryRequested(
+            **self._job, run=run, request=self._request, requested_at=self._moment
+        )
+
+    def cancel_requested(self, run: int) -> CancelRequested:
+        return CancelRequested(**self._job, run=run, requested_at=self._moment)
+
+    def delete_requested(self, run: int) -> DeleteRequested:
+        return DeleteRequested(**self._job, run=run, requested_at=self._moment)
+
+    def progressed(self, run: int, sequence: int) -> JobProgressed:
+        return JobProgressed(
+            **self._job,
+            run=run,
+            attempt=self.attempt,
+            sequence=sequence,
+            started_at=self._moment,
+            progressed_at=self._moment + timedelta(seconds=sequence),
+            worker="worker",
+            progress=Progress(
+                phase="query", percent=sequence, rows_processed=sequence, rows_total=100
+            ),
         )
 
     def attempt_ended(self, run: int, outcome: AttemptOutcome) -> JobAttemptEnded:

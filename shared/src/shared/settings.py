@@ -75,12 +75,17 @@ class ServerSettings(SettingsGroup):
     shutdown_grace: Seconds = 10.0
 
 
-class JobSettings(SettingsGroup):
+class RetentionSettings(SettingsGroup):
+    """How long a job lives; the same in every service."""
+
+    report_retention: timedelta = timedelta(days=7)
+    """From a job's creation to the expiry of its row, artifact and link."""
+
+
+class JobSettings(RetentionSettings):
     """What a job's identity and life depend on; the same in every service."""
 
     job_id_keys: Annotated[KeyRingText, NoDecode]
-    report_retention: timedelta = timedelta(days=7)
-    """From a job's creation to the expiry of its row, artifact and link."""
 
     @cached_property
     def key_ring(self) -> KeyRing:

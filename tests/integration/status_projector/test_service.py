@@ -104,6 +104,8 @@ async def projector(kafka: Kafka, topic_prefix: str, settings: Settings) -> Proj
         "STATUS_PROJECTOR_PORT": str(port),
         "STATUS_PROJECTOR_MAX_BATCH": "20",
         "STATUS_PROJECTOR_VERIFY_WAIT": "20",
+        # The jobs of these tests are as old as their histories.
+        "REPORT_RETENTION": "P3650D",
     }
     return Projector(environment, bus, port)
 

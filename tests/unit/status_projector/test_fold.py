@@ -1,8 +1,9 @@
 """The fold: what each event does to a job, and that neither order nor repetition matters."""
 
-import functools
-from collections.abc import Iterable
-from typing import get_args
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -12,18 +13,36 @@ from shared.events import (
     UNKNOWN,
     AnyJobEvent,
     AttemptOutcome,
+    CancelRequested,
     RequestedDateRange,
     RequestedReport,
+    WebhookEvent,
 )
-from status_projector.domain import JobState, Status, WebhookStatus, fold, join_all, state_of
+from status_projector.domain import (
+    NOWHERE,
+    AnyState,
+    Cancellation,
+    JobState,
+    LoggedEvent,
+    Status,
+    Tombstone,
+    Vector,
+    WebhookStatus,
+    fold,
+    join_all,
+    state_of,
+)
 from tests.support.job_histories import (
     NOON,
     JobHistory,
     any_event,
-    any_events,
+    any_logged,
     batched,
+    living_event,
+    logged,
     make_job_id,
     plausible_history,
+    vectors,
 )
 
 JOB = make_job_id(1)
@@ -39,7 +58,7 @@ def history() -> JobHistory:
     return JobHistory(JOB, REQUEST)
 
 
-def digests(states: dict[str, JobState]) -> dict[str, tuple[int, int, int | None]]:
+def digests(states: Mapping[str, AnyState]) -> dict[str, tuple[int, int, int | None]]:
     """What the store compares besides the versions has to come out the same as well."""
     return {
         job_id: (
@@ -48,12 +67,24 @@ def digests(states: dict[str, JobState]) -> dict[str, tuple[int, int, int | None
             state.webhook.digest if state.webhook else None,
         )
         for job_id, state in states.items()
+        if isinstance(state, JobState)
     }
 
 
-def only(events: Iterable[AnyJobEvent]) -> JobState:
-    (state,) = fold(events).values()
+def living(event: AnyJobEvent, vector: Vector = NOWHERE) -> JobState:
+    state = state_of(event, vector)
+    assert isinstance(state, JobState)
     return state
+
+
+def only(events: Iterable[AnyJobEvent]) -> JobState:
+    (state,) = fold((event, NOWHERE) for event in events).values()
+    assert isinstance(state, JobState)
+    return state
+
+
+def facts(state: JobState) -> list[dict[str, Any]]:
+    return sorted((json.loads(fact) for fact in state.history.values()), key=lambda f: f["at"])
 
 
 class TestWhatEventsMean:
@@ -170,10 +201,12 @@ class TestWhatEventsMean:
     def test_jobs_are_kept_apart(self, history: JobHistory) -> None:
         other = JobHistory(make_job_id(2), REQUEST)
 
-        states = fold([history.requested(), other.failed(1)])
+        states = fold(logged([history.requested(), other.failed(1)]))
 
-        assert states[JOB].execution.status is Status.PENDING
-        assert states[make_job_id(2)].execution.status is Status.FAILED
+        assert states == {
+            JOB: living(history.requested(), Vector(1, 1)),
+            make_job_id(2): living(other.failed(1), Vector(2, 2)),
+        }
 
     def test_states_of_two_jobs_cannot_be_joined(self, history: JobHistory) -> None:
         other = JobHistory(make_job_id(2), REQUEST)
@@ -186,34 +219,182 @@ class TestWhatEventsMean:
         assert type(event) in get_args(AnyJobEvent)
         assert state_of(event).job_id == event.job_id
 
+    def test_progress_shows_while_the_attempt_goes_on(self, history: JobHistory) -> None:
+        progressed = history.progressed(1, 7)
+
+        state = only([progressed, history.progressed(1, 6), history.started(1)])
+
+        assert state.execution.status is Status.RUNNING
+        assert state.execution.started_at == progressed.started_at
+        assert state.execution.updated_at == progressed.progressed_at
+        assert state.execution.progress_phase == "query"
+        assert state.execution.progress_percent == 7
+        assert (state.execution.rows_processed, state.execution.rows_total) == (7, 100)
+
+    def test_progress_ends_with_its_attempt(self, history: JobHistory) -> None:
+        ended = history.attempt_ended(1, AttemptOutcome.LOST)
+
+        state = only([ended, history.progressed(1, 7)])
+
+        assert state.execution == only([ended]).execution
+        assert state.execution.progress_percent is None
+
+    def test_retried_job_is_pending_without_the_error_of_its_last_run(
+        self, history: JobHistory
+    ) -> None:
+        retried = history.retry_requested(2)
+
+        state = only([history.failed(1), retried])
+
+        assert state.execution.status is Status.PENDING
+        assert state.execution.version == (2, 0, 0, 0, 0)
+        assert state.execution.updated_at == retried.requested_at
+        assert state.execution.error_code is None
+
+    def test_cancel_request_is_noted_and_changes_nothing_else(self, history: JobHistory) -> None:
+        cancelled = history.cancel_requested(1)
+
+        state = only([cancelled, history.requested(), history.started(1)])
+
+        assert state.cancellation == Cancellation(1, cancelled.requested_at)
+        assert state.execution == only([history.started(1)]).execution
+
+    def test_cancel_request_of_a_later_run_replaces_that_of_an_earlier_one(
+        self, history: JobHistory
+    ) -> None:
+        later = history.cancel_requested(2)
+        history.attempt = 9
+
+        assert only([later, history.cancel_requested(1)]).cancellation == Cancellation(
+            2, later.requested_at
+        )
+
+    def test_nothing_of_a_deleted_job_is_left_but_whose_it_was(self, history: JobHistory) -> None:
+        deleted = history.delete_requested(1)
+
+        states = fold(
+            logged([history.requested(), deleted, history.completed(1), history.delivered(1)])
+        )
+
+        assert states == {
+            JOB: Tombstone(
+                job_id=JOB, tenant="default", deleted_at=deleted.requested_at, vector=Vector(4, 4)
+            )
+        }
+
+    def test_first_of_two_deletions_counts(self, history: JobHistory) -> None:
+        first = history.delete_requested(1)
+        history.attempt = 5
+
+        (state,) = fold(logged([history.delete_requested(1), first])).values()
+
+        assert isinstance(state, Tombstone)
+        assert state.deleted_at == first.requested_at
+
+
+class TestHistory:
+    def test_tells_of_runs_attempts_and_webhooks(self, history: JobHistory) -> None:
+        events: list[AnyJobEvent] = [history.requested(), history.started(1)]
+        events.append(history.attempt_ended(1, AttemptOutcome.FAILED))
+        history.attempt = 2
+        events += [history.started(1), history.progressed(1, 1), history.cancel_requested(1)]
+        events += [history.failed(1), history.exhausted(1)]
+        history.attempt = 3
+        events += [history.retry_requested(2), history.completed(2), history.delivered(2)]
+
+        at = {n: f"2026-03-01T12:00:0{n}.000000Z" for n in range(4)}
+        error = {
+            "errorCode": "SOURCE_UNAVAILABLE",
+            "errorMessage": "The data source doesn't answer.",
+        }
+        attempt = {"event": "JobAttemptEnded", "run": 1, "attempt": 1, "outcome": "FAILED"}
+        times = {"at": at[1], "startedAt": at[1], "retryAt": at[1]}
+        failed = {"event": "JobFailed", "run": 1, "attempt": 2, "at": at[2], "startedAt": at[2]}
+        completed = {"event": "JobCompleted", "run": 2, "attempt": 3, "startedAt": at[3]}
+        assert facts(only(events)) == [
+            {"event": "ReportRequested", "run": 1, "at": at[0]},
+            {"event": "JobStarted", "run": 1, "attempt": 1, "at": at[1], "worker": "worker"},
+            attempt | times | error,
+            {"event": "JobStarted", "run": 1, "attempt": 2, "at": at[2], "worker": "worker"},
+            {"event": "CancelRequested", "run": 1, "at": at[2]},
+            failed | error | {"errorCode": "REPORT_GENERATION_FAILED"},
+            {"event": "WebhookExhausted", "run": 1, "attempts": 9, "at": at[2]}
+            | {"reason": "status_500"},
+            {"event": "RetryRequested", "run": 2, "at": at[3]},
+            completed | {"at": at[3]},
+            {"event": "WebhookDelivered", "run": 2, "attempts": 2, "at": at[3]},
+        ]
+
+    def test_run_that_ended_without_an_attempt_has_no_start(self, history: JobHistory) -> None:
+        failed = history.failed(1).model_copy(update={"started_at": None})
+
+        (fact,) = facts(only([failed]))
+
+        assert "startedAt" not in fact
+
+    def test_long_messages_are_cut_off(self, history: JobHistory) -> None:
+        failed = history.failed(1).model_copy(update={"error_message": "x" * 10_000})
+
+        (fact,) = facts(only([failed]))
+
+        assert fact["errorMessage"] == "x" * 500
+
+    @given(events=st.lists(living_event, max_size=8))
+    def test_is_the_union_of_what_happened(self, events: list[AnyJobEvent]) -> None:
+        events = [event.model_copy(update={"job_id": JOB}) for event in events]
+
+        facts_of_each = [set(only([event]).history.items()) for event in events]
+
+        if events:
+            assert set(only(events).history.items()) == set().union(*facts_of_each)
+
 
 class TestJoin:
-    @given(one=any_event, other=any_event)
-    def test_is_commutative(self, one: AnyJobEvent, other: AnyJobEvent) -> None:
+    @given(one=any_event, other=any_event, places=st.tuples(vectors, vectors))
+    def test_is_commutative(
+        self, one: AnyJobEvent, other: AnyJobEvent, places: tuple[Vector, Vector]
+    ) -> None:
         other = other.model_copy(update={"job_id": one.job_id})
-        a, b = state_of(one), state_of(other)
+        a, b = state_of(one, places[0]), state_of(other, places[1])
 
         assert a.join(b) == b.join(a)
         assert digests({"": a.join(b)}) == digests({"": b.join(a)})
 
-    @given(events=st.tuples(any_event, any_event, any_event))
-    def test_is_associative(self, events: tuple[AnyJobEvent, AnyJobEvent, AnyJobEvent]) -> None:
-        a, b, c = (state_of(e.model_copy(update={"job_id": JOB})) for e in events)
+    @given(events=st.tuples(any_event, any_event, any_event), vector=vectors)
+    def test_is_associative(
+        self, events: tuple[AnyJobEvent, AnyJobEvent, AnyJobEvent], vector: Vector
+    ) -> None:
+        a, b, c = (state_of(e.model_copy(update={"job_id": JOB}), vector) for e in events)
 
         assert a.join(b).join(c) == a.join(b.join(c))
 
-    @given(event=any_event)
-    def test_is_idempotent(self, event: AnyJobEvent) -> None:
-        state = state_of(event)
+    @given(event=any_event, vector=vectors)
+    def test_is_idempotent(self, event: AnyJobEvent, vector: Vector) -> None:
+        state = state_of(event, vector)
 
-        assert state.join(state_of(event)) == state
+        assert state.join(state_of(event, vector)) == state
 
-    @given(one=any_event, other=any_event)
+    @given(events=st.lists(any_event, min_size=1), later=vectors)
+    def test_deletion_absorbs_all_that_was_and_will_be(
+        self, events: list[AnyJobEvent], later: Vector
+    ) -> None:
+        deleted = JobHistory(JOB, REQUEST).delete_requested(1)
+        deleted = deleted.model_copy(update={"requested_at": NOON - timedelta(days=1)})
+        events = [event.model_copy(update={"job_id": JOB}) for event in events]
+        tombstone = state_of(deleted)
+
+        for event in events:
+            tombstone = tombstone.join(state_of(event, later))
+
+        assert isinstance(tombstone, Tombstone)
+        assert tombstone == state_of(deleted, later)
+
+    @given(one=living_event, other=living_event)
     def test_two_events_of_one_version_are_decided_by_their_content(
         self, one: AnyJobEvent, other: AnyJobEvent
     ) -> None:
-        a = state_of(one).execution
-        b = state_of(other).execution
+        a = living(one).execution
+        b = living(other).execution
 
         if a.version == b.version and a.digest == b.digest:
             assert a == b
@@ -225,17 +406,20 @@ class TestJoin:
         )
 
         assert elsewhere.started_at.utcoffset() != started.started_at.utcoffset()
-        assert state_of(elsewhere).execution.digest == state_of(started).execution.digest
+        assert living(elsewhere).execution.digest == living(started).execution.digest
+        assert living(elsewhere).history == living(started).history
 
 
 class TestFold:
-    @given(data=st.data(), events=any_events)
+    @given(data=st.data(), events=any_logged)
     def test_of_any_events_ignores_order_repetition_and_batching(
-        self, data: st.DataObject, events: list[AnyJobEvent]
+        self, data: st.DataObject, events: list[LoggedEvent]
     ) -> None:
         batches = data.draw(batched(events))
 
-        states: dict[str, JobState] = functools.reduce(join_all, batches, {})
+        states: dict[str, AnyState] = {}
+        for batch in batches:
+            join_all(states, batch)
 
         assert states == fold(events)
         assert digests(states) == digests(fold(events))
@@ -244,17 +428,30 @@ class TestFold:
     def test_of_a_history_shows_its_last_execution_event_in_any_order(
         self, data: st.DataObject, events: list[AnyJobEvent]
     ) -> None:
-        batches = data.draw(batched(events))
+        states: dict[str, AnyState] = {}
+        for batch in data.draw(batched(logged(events))):
+            join_all(states, batch)
 
-        states: dict[str, JobState] = functools.reduce(join_all, batches, {})
+        shown = states[JOB]
+        assert isinstance(shown, JobState)
+        executions = [
+            living(event).execution
+            for event in events
+            if not isinstance(event, CancelRequested | WebhookEvent)
+        ]
+        assert shown.execution == executions[-1]
+        assert shown.vector == Vector(len(events), len(events))
 
-        executions = [s.execution for s in map(state_of, events) if s.webhook is None]
-        assert states[JOB].execution == executions[-1]
-
-    @given(events=any_events, later=any_events)
-    def test_never_goes_back(self, events: list[AnyJobEvent], later: list[AnyJobEvent]) -> None:
+    @given(events=any_logged, later=any_logged)
+    def test_never_goes_back(self, events: list[LoggedEvent], later: list[LoggedEvent]) -> None:
         before, after = fold(events), fold([*events, *later])
 
         for job_id, state in before.items():
-            assert after[job_id].execution.version >= state.execution.version
-            assert after[job_id].description.version >= state.description.version
+            known = after[job_id]
+            assert known.vector == known.vector.join(state.vector)
+            if isinstance(known, JobState) and isinstance(state, JobState):
+                assert known.execution.version >= state.execution.version
+                assert known.description.version >= state.description.version
+                assert known.history.items() >= state.history.items()
+            else:
+                assert isinstance(known, Tombstone)

@@ -31,10 +31,10 @@ class KnownProjector(Projector):
     """Remembers what it was given; the database may be away."""
 
     def __init__(self, *, is_away: bool = False) -> None:
-        self.projected: list[tuple[list[AnyJobEvent], Progress]] = []
+        self.projected: list[tuple[list[ReceivedEvent], Progress]] = []
         self._is_away = is_away
 
-    async def project(self, events: Iterable[AnyJobEvent], progress: Progress) -> int:
+    async def project(self, events: Iterable[ReceivedEvent], progress: Progress) -> int:
         if self._is_away:
             raise ConnectionError("away")
         self.projected.append((list(events), progress))
@@ -61,7 +61,7 @@ async def test_batch_is_folded_with_its_progress_and_measured() -> None:
 
     await EventsHandler(projector, ProjectorMetrics(registry), lambda: NOW).handle(BATCH)
 
-    assert projector.projected == [([event.event for event in BATCH.events], PROGRESS)]
+    assert projector.projected == [(BATCH.events, PROGRESS)]
     assert registry.get_sample_value("report_jobs_projector_batch_events_sum") == 2
     assert registry.get_sample_value("report_jobs_projector_changed_total") == 1
     assert registry.get_sample_value("report_jobs_projector_lag_seconds_sum") == 9

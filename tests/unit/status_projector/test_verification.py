@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from shared.events import RequestedDateRange, RequestedReport
+from shared.events import AnyJobEvent, RequestedDateRange, RequestedReport
 from status_projector.__main__ import describe
-from status_projector.domain import JobState, Status, fold
+from status_projector.domain import AnyState, JobState, Status, Tombstone, Vector, fold
 from status_projector.service import Verdict
 from status_projector.service.verification import differing
-from tests.support.job_histories import JobHistory, make_job_id
+from tests.support.job_histories import NOON, JobHistory, logged, make_job_id
 
 JOB = make_job_id(1)
 REQUEST = RequestedReport(
@@ -24,7 +24,10 @@ REQUEST = RequestedReport(
 @pytest.fixture
 def state() -> JobState:
     history = JobHistory(JOB, REQUEST)
-    return fold([history.requested(), history.completed(1), history.delivered(1)])[JOB]
+    events: list[AnyJobEvent] = [history.requested(), history.completed(1), history.delivered(1)]
+    state = fold(logged([*events, history.cancel_requested(1)]))[JOB]
+    assert isinstance(state, JobState)
+    return state
 
 
 def test_equal_states_do_not_differ(state: JobState) -> None:
@@ -38,14 +41,18 @@ def test_job_that_one_side_does_not_know_differs(state: JobState) -> None:
 
 def test_every_group_is_compared(state: JobState) -> None:
     assert state.webhook is not None
-    changed = [
+    changed: list[AnyState] = [
         replace(state, description=replace(state.description, tenant="other")),
         replace(state, execution=replace(state.execution, status=Status.FAILED)),
         replace(state, webhook=replace(state.webhook, attempts=9)),
         replace(state, webhook=None),
+        replace(state, cancellation=None),
+        replace(state, history={}),
+        replace(state, vector=Vector(3, 3)),
+        Tombstone(job_id=JOB, tenant="default", deleted_at=NOON, vector=state.vector),
     ]
 
-    assert [differing({JOB: state}, {JOB: other}) for other in changed] == [(JOB,)] * 4
+    assert [differing({JOB: state}, {JOB: other}) for other in changed] == [(JOB,)] * 8
 
 
 def test_request_is_compared_by_what_its_json_says(state: JobState) -> None:

@@ -13,13 +13,13 @@ from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.pool import open_database
 from shared.service import read_when_connected, readiness_checks, running
-from shared.settings import KafkaSettings
+from shared.settings import KafkaSettings, RetentionSettings
 from shared.telemetry.metrics import ReaderMetrics, new_registry
 from shared.telemetry.probes import Check, Heartbeat, probe_routes
 from shared.topics import Topic
 from status_projector.handlers import EventsHandler
 from status_projector.metrics import ProjectorMetrics
-from status_projector.service import Projector, Verdict, verify
+from status_projector.service import Projector, Purger, PurgeRules, Verdict, verify
 from status_projector.settings import Settings
 
 SERVICE: Final = "status-projector"
@@ -31,7 +31,7 @@ _SILENCE_LIMIT: Final = 60.0
 
 def build_app(settings: Settings) -> Starlette:
     """Build the service; nothing is connected or started before its lifespan begins."""
-    kafka = KafkaSettings()
+    kafka, retention = KafkaSettings(), RetentionSettings().report_retention
     registry = new_registry()
     metrics = ProjectorMetrics(registry)
     heartbeat = Heartbeat(limit=_SILENCE_LIMIT)
@@ -42,6 +42,8 @@ def build_app(settings: Settings) -> Starlette:
         broker = make_broker(kafka, service=SERVICE)
         connection = BusConnection(broker, kafka)
         async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
+            projector = Projector(database, kafka.topic(Topic.REQUESTS))
+            purger = Purger(database, projector, PurgeRules(retention), utc_now)
             reader = LogReader(
                 broker,
                 topics=TOPICS,
@@ -49,7 +51,7 @@ def build_app(settings: Settings) -> Starlette:
                 settings=kafka,
                 database=database,
                 dead_letters=BusPublisher(broker, connection, kafka),
-                handle=EventsHandler(Projector(database), metrics, utc_now).handle,
+                handle=EventsHandler(projector, metrics, utc_now).handle,
                 metrics=ReaderMetrics(registry),
                 heartbeat=heartbeat,
                 max_records=settings.max_batch,
@@ -57,7 +59,9 @@ def build_app(settings: Settings) -> Starlette:
             checks.update(
                 readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
             )
-            async with running({"reader": read_when_connected(connection, reader)}):
+            async with running(
+                {"reader": read_when_connected(connection, reader), "purger": purger.run()}
+            ):
                 yield
             await connection.close()
 
@@ -72,4 +76,9 @@ async def check_read_model(settings: Settings) -> Verdict:
         open_database(settings, schema=SCHEMA, service=f"{SERVICE}-verify") as database,
         open_log(kafka, TOPICS) as log,
     ):
-        return await verify(database, log, wait=settings.verify_wait)
+        return await verify(
+            database,
+            log,
+            requests_topic=kafka.topic(Topic.REQUESTS),
+            wait=settings.verify_wait,
+        )

@@ -1,6 +1,6 @@
 """What a poll brought, read: events, what can't be understood, and the letters that tell of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +11,12 @@ from shared.bus.dead_letter import dead_letter, letter_without_bytes
 from shared.database.positions import Advance
 from shared.events import (
     InvalidMessageError,
+    JobEvent,
     OutgoingMessage,
     ReceivedEvent,
     decode,
     text_headers,
+    type_name,
 )
 
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
@@ -45,21 +47,32 @@ class Batch:
     progress: dict[TopicPartition, Advance]
 
 
+def type_names(event_types: Collection[type[JobEvent]]) -> frozenset[bytes]:
+    """Return the `ce_type` of each event type as records carry it."""
+    return frozenset(type_name(event_type).encode() for event_type in event_types)
+
+
 def read_records(
-    records: Records, stored: Mapping[TopicPartition, int], group: str
+    records: Records,
+    stored: Mapping[TopicPartition, int],
+    group: str,
+    wanted: frozenset[bytes] | None = None,
 ) -> tuple[Batch, list[OutgoingMessage]]:
     """Return the batch, and a dead letter from `group` for each record that makes no sense.
 
-    `stored` holds the positions that the batch follows on. Events of types from later versions
-    are left out; the progress goes past them.
+    `stored` holds the positions that the batch follows on. Left out are events of types from
+    later versions, and of types that aren't `wanted`, which are neither read nor judged: whoever
+    wants them does that. A record that names no type is everybody's. The progress goes past all.
     """
     batch = Batch(events=[], invalid=[], progress={})
     letters: list[OutgoingMessage] = []
     for partition, partition_records in records.items():
         for record in partition_records:
+            if wanted is not None and not _is_wanted(record, wanted):
+                continue
             headers = text_headers(record.headers)
             try:
-                event = decode(headers, record.value)
+                event = decode(headers, record.value, topic=partition.topic, offset=record.offset)
             except InvalidMessageError as error:
                 batch.invalid.append(InvalidRecord(record.key or b"", headers, error.reason))
                 letters.append(dead_letter(record, error.reason, group))
@@ -72,6 +85,11 @@ def read_records(
                 follows=stored.get(partition, 0), next_offset=partition_records[-1].offset + 1
             )
     return batch, letters
+
+
+def _is_wanted(record: ConsumerRecord, wanted: frozenset[bytes]) -> bool:
+    name = dict(record.headers).get("ce_type")
+    return not name or name in wanted
 
 
 def unreadable_record(

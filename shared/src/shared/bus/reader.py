@@ -8,7 +8,7 @@ at once when a record arrives (see docs/adr/0002-reading-the-log.md).
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -21,11 +21,11 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from shared.backoff import Backoff
-from shared.bus.batch import Batch, Records, read_records, unreadable_record
+from shared.bus.batch import Batch, Records, read_records, type_names, unreadable_record
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.database import positions
 from shared.database.pool import TRANSIENT_ERRORS, Database
-from shared.events import OutgoingMessage
+from shared.events import JobEvent, OutgoingMessage
 from shared.settings import KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
 from shared.telemetry.probes import Heartbeat
@@ -87,9 +87,11 @@ class LogReader:
         handle: Callable[[Batch], Awaitable[None]],
         metrics: ReaderMetrics,
         heartbeat: Heartbeat,
+        wanted: Collection[type[JobEvent]] | None = None,
         max_records: int = 1000,
         times: ReaderTimes | None = None,
     ) -> None:
+        """Build a reader of `topics`; with `wanted` it hands out events of those types alone."""
         self._topics = [settings.topic(topic) for topic in topics]
         self._group = group
         self._database = database
@@ -97,6 +99,7 @@ class LogReader:
         self._handle = handle
         self._metrics = metrics
         self._heartbeat = heartbeat
+        self._wanted = None if wanted is None else type_names(wanted)
         self._max_records = max_records
         self._times = times or ReaderTimes()
         self._assignment = _Assignment()
@@ -184,7 +187,7 @@ class LogReader:
         if not self._is_positioned:
             return
         if records:
-            await self._apply(*read_records(records, self._stored, self._group))
+            await self._apply(*read_records(records, self._stored, self._group, self._wanted))
         if not records or time.monotonic() - self._committed_at >= self._times.commit_every:
             await self.commit()
 

@@ -5,7 +5,7 @@ but the offset went on. The position here goes back with the effects. So that no
 position beyond effects that are missing, each batch says which position it follows on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -23,21 +23,29 @@ CREATE TABLE positions (
 
 _LOAD: Final = "SELECT topic, partition, next_offset FROM positions WHERE topic = ANY($1::text[])"
 
-# A slow former owner of a partition may store after the new one: never go back. The SELECT sees
-# the table as it was before the INSERT.
-_SAVE: Final = """
-WITH batch AS (
+ARGUMENTS: Final = 4
+"""How many arguments `SAVING` takes, from the first on."""
+
+# A slow former owner of a partition may store after the new one: never go back. `lost` sees the
+# table as it was before the INSERT.
+SAVING: Final = """
+batch AS (
     SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[])
         AS b (topic, partition, follows, next_offset)
+), lost AS (
+    SELECT topic, partition FROM batch LEFT JOIN positions p USING (topic, partition)
+    WHERE coalesce(p.next_offset, 0) < batch.follows
 ), saved AS (
     INSERT INTO positions AS p (topic, partition, next_offset)
-    SELECT topic, partition, next_offset FROM batch
+    SELECT topic, partition, next_offset FROM batch WHERE NOT EXISTS (SELECT FROM lost)
     ON CONFLICT (topic, partition) DO UPDATE
     SET next_offset = greatest(p.next_offset, excluded.next_offset)
 )
-SELECT topic, partition FROM batch LEFT JOIN positions p USING (topic, partition)
-WHERE coalesce(p.next_offset, 0) < batch.follows
 """
+"""What `save` does, for services that embed it in a statement of their own: its other parts must
+do nothing where `lost` has rows, and its result say so."""
+
+_SAVE: Final = f"WITH {SAVING} SELECT topic || '/' || partition AS name FROM lost"  # noqa: S608 - a constant
 
 
 class Advance(NamedTuple):
@@ -71,14 +79,24 @@ async def save(conn: Connection, progress: Progress) -> None:
             the transaction must not commit.
 
     """
+    rows = await conn.fetch(_SAVE, *arguments(progress))
+    require_none_lost([row["name"] for row in rows])
+
+
+def arguments(progress: Progress) -> tuple[list[object], ...]:
+    """Return the arguments of `SAVING`."""
     partitions = sorted(progress)
-    lost = await conn.fetch(
-        _SAVE,
+    return (
         [p.topic for p in partitions],
         [p.partition for p in partitions],
         [progress[p].follows for p in partitions],
         [progress[p].next_offset for p in partitions],
     )
-    if lost:
-        names = ", ".join(f"{row['topic']}/{row['partition']}" for row in lost)
-        raise PositionsLostError(f"the database is behind its own positions in {names}")
+
+
+def require_none_lost(names: Collection[str]) -> None:
+    """Raise PositionsLostError where `lost` named any partition."""
+    if names:
+        raise PositionsLostError(
+            f"the database is behind its own positions in {', '.join(sorted(names))}"
+        )

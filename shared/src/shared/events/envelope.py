@@ -89,12 +89,14 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """A message that was understood."""
+    """A message that was understood, and where it was read; an offset of -1 is no place."""
 
     event: AnyJobEvent
     event_id: str
     time: str
     traceparent: str | None
+    topic: str = ""
+    offset: int = -1
 
 
 def event_id(event: JobEvent) -> uuid.UUID:
@@ -155,8 +157,12 @@ def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     }
 
 
-def decode(headers: dict[str, str], value: bytes | None) -> ReceivedEvent | None:
+def decode(
+    headers: dict[str, str], value: bytes | None, *, topic: str = "", offset: int = -1
+) -> ReceivedEvent | None:
     """Read a message; None for an event type of a later version, which is not ours to judge.
+
+    `topic` and `offset` say where it was read, if from a log.
 
     Raises:
         InvalidMessageError: for what is no CloudEvent or doesn't fit the schema of its type.
@@ -179,6 +185,8 @@ def decode(headers: dict[str, str], value: bytes | None) -> ReceivedEvent | None
         event_id=headers["ce_id"],
         time=headers.get("ce_time", ""),
         traceparent=headers.get("traceparent"),
+        topic=topic,
+        offset=offset,
     )
 
 

@@ -21,13 +21,19 @@ from shared.events import (
     WebhookDelivered,
     WebhookExhausted,
 )
+from status_projector.domain.history import history_of
 from status_projector.domain.state import (
+    NOWHERE,
+    AnyState,
+    Cancellation,
     Description,
     DescriptionRank,
     Execution,
     ExecutionRank,
     JobState,
     Status,
+    Tombstone,
+    Vector,
     Webhook,
     WebhookRank,
     WebhookStatus,
@@ -36,28 +42,56 @@ from status_projector.domain.state import (
 _FIRST_RUN: Final = 1
 _GOES_ON, _HAS_ENDED = 0, 1
 
+LivingEvent = (
+    ReportRequested
+    | RetryRequested
+    | CancelRequested
+    | JobStarted
+    | JobProgressed
+    | JobAttemptEnded
+    | JobCompleted
+    | JobFailed
+    | WebhookDelivered
+    | WebhookExhausted
+)
+"""Every event but the one after which no other counts."""
 
-def fold(events: Iterable[AnyJobEvent]) -> dict[str, JobState]:
+LoggedEvent = tuple[AnyJobEvent, Vector]
+"""An event, and how far the log was read when it was: its own offset and one, in its topic."""
+
+
+def fold(events: Iterable[LoggedEvent]) -> dict[str, AnyState]:
     """Return the state of every job that `events` speak of, by job id."""
     return join_all({}, events)
 
 
-def join_all(states: dict[str, JobState], events: Iterable[AnyJobEvent]) -> dict[str, JobState]:
+def join_all(states: dict[str, AnyState], events: Iterable[LoggedEvent]) -> dict[str, AnyState]:
     """Join `events` into `states`, in place, and return them."""
-    for event in events:
-        state = state_of(event)
+    for event, vector in events:
+        state = state_of(event, vector)
         known = states.get(state.job_id)
         states[state.job_id] = state if known is None else known.join(state)
     return states
 
 
-def state_of(event: AnyJobEvent) -> JobState:
+def state_of(event: AnyJobEvent, vector: Vector = NOWHERE) -> AnyState:
     """Return the least state in which `event` has happened."""
+    if isinstance(event, DeleteRequested):
+        return Tombstone(
+            job_id=event.job_id, tenant=event.tenant, deleted_at=event.requested_at, vector=vector
+        )
     return JobState(
         job_id=event.job_id,
         description=_description(event),
         execution=_execution(event),
+        cancellation=(
+            Cancellation(event.run, event.requested_at)
+            if isinstance(event, CancelRequested)
+            else None
+        ),
         webhook=_webhook(event),
+        history=history_of(event),
+        vector=vector,
     )
 
 
@@ -87,15 +121,14 @@ def _request(event: AnyJobEvent) -> RequestedReport | None:
             return None
 
 
-def _execution(event: AnyJobEvent) -> Execution:
+def _execution(event: LivingEvent) -> Execution:
     match event:
-        case ReportRequested() | RetryRequested():
-            return _requested(event, run=event.run)
-        case CancelRequested() | DeleteRequested() | WebhookDelivered() | WebhookExhausted():
-            # All that it says of the execution is that the job was once requested.
-            return _requested(event, run=_FIRST_RUN)
         case JobStarted() | JobProgressed():
             return _running(event)
+        case JobCompleted():
+            return _completed(event)
+        case JobFailed():
+            return _failed(event)
         case JobAttemptEnded():
             # The run goes on: to a client it waits again, and an error isn't its outcome yet.
             return Execution(
@@ -103,10 +136,11 @@ def _execution(event: AnyJobEvent) -> Execution:
                 status=Status.PENDING,
                 updated_at=event.ended_at,
             )
-        case JobCompleted():
-            return _completed(event)
-        case JobFailed():
-            return _failed(event)
+        case ReportRequested() | RetryRequested():
+            return _requested(event, run=event.run)
+        case CancelRequested() | WebhookDelivered() | WebhookExhausted():
+            # All that it says of the execution is that the job was once requested.
+            return _requested(event, run=_FIRST_RUN)
         case _:
             assert_never(event)
 
@@ -122,12 +156,22 @@ def _version(event: ExecutionEvent, rank: ExecutionRank) -> tuple[int, ...]:
 
 
 def _running(event: JobStarted | JobProgressed) -> Execution:
-    """Put progress, whose sequence begins at 1, above the start of its attempt."""
+    if isinstance(event, JobStarted):
+        return Execution(
+            version=_version(event, ExecutionRank.STARTED),
+            status=Status.RUNNING,
+            updated_at=event.started_at,
+            started_at=event.started_at,
+        )
     return Execution(
-        version=_version(event, ExecutionRank.STARTED),
+        version=_version(event, ExecutionRank.PROGRESSED),
         status=Status.RUNNING,
-        updated_at=event.progressed_at if isinstance(event, JobProgressed) else event.started_at,
+        updated_at=event.progressed_at,
         started_at=event.started_at,
+        progress_phase=event.progress.phase,
+        progress_percent=event.progress.percent,
+        rows_processed=event.progress.rows_processed,
+        rows_total=event.progress.rows_total,
     )
 
 

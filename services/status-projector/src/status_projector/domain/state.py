@@ -4,17 +4,19 @@ The state of a job is made of groups. Each group has a version, an order of its 
 events win, and the join of two states takes each group from the one with the higher version. Two
 different groups never have one version unless a producer is broken; then the digest of their
 content decides, so that the result still depends on nothing but the set of events. Taking a
-maximum is commutative, associative and idempotent, and so is the join.
+maximum is commutative, associative and idempotent, and so is the join. The history is the union of
+what happened, and a deletion takes everything else with it.
 """
 
 import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from operator import attrgetter
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
+
+from pydantic_core import to_json
 
 _DIGEST_BYTES: Final = 8
 
@@ -48,8 +50,9 @@ class ExecutionRank(IntEnum):
 
     REQUESTED = 0
     STARTED = 1
-    ATTEMPT_ENDED = 2
-    RUN_ENDED = 3
+    PROGRESSED = 2
+    ATTEMPT_ENDED = 3
+    RUN_ENDED = 4
 
 
 class WebhookRank(IntEnum):
@@ -57,6 +60,21 @@ class WebhookRank(IntEnum):
 
     EXHAUSTED = 0
     DELIVERED = 1
+
+
+class Vector(NamedTuple):
+    """How far a job's events were folded: in each topic the offset after the newest of them."""
+
+    requests: int
+    events: int
+
+    def join(self, other: Self) -> Self:
+        """Return the higher offset of each topic."""
+        return type(self)(max(self.requests, other.requests), max(self.events, other.events))
+
+
+NOWHERE: Final = Vector(0, 0)
+"""The vector of what was read from no log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +89,10 @@ class Group:
 
         Breaks the tie between groups of one version; equal groups have equal digests.
         """
-        content = json.dumps(_VALUES[type(self)](self), default=_spelling, ensure_ascii=False)
-        raw = hashlib.blake2b(content.encode(), digest_size=_DIGEST_BYTES)
+        raw = hashlib.blake2b(
+            to_json([_in_utc(value) for value in _VALUES[type(self)](self)]),
+            digest_size=_DIGEST_BYTES,
+        )
         return int.from_bytes(raw.digest(), signed=True)
 
     def join(self, other: Self) -> Self:
@@ -115,6 +135,10 @@ class Execution(Group):
     byte_count: int | None = None
     sha256: str | None = None
     row_count: int | None = None
+    progress_phase: str | None = None
+    progress_percent: int | None = None
+    rows_processed: int | None = None
+    rows_total: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +150,14 @@ class Webhook(Group):
     updated_at: datetime
 
 
+class Cancellation(NamedTuple):
+    """A request to cancel, its own version: the last one of the highest run counts."""
+
+    run: int
+    """The run that the client saw; it concerns no other."""
+    requested_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
     """All that the folded events say of one job."""
@@ -133,18 +165,59 @@ class JobState:
     job_id: str
     description: Description
     execution: Execution
+    cancellation: Cancellation | None = None
     webhook: Webhook | None = None
+    history: Mapping[str, str]
+    """What happened, as facts in JSON by keys that are hashes of them."""
+    vector: Vector
 
-    def join(self, other: Self) -> Self:
+    def join(self, other: "AnyState") -> "AnyState":
         """Return what both states together say; they must be of one job."""
-        if self.job_id != other.job_id:
-            raise ValueError(f"states of two jobs can't be joined: {self.job_id}, {other.job_id}")
-        return replace(
-            self,
+        _require_one_job(self, other)
+        if isinstance(other, Tombstone):
+            return other.join(self)
+        return JobState(
+            job_id=self.job_id,
             description=self.description.join(other.description),
             execution=self.execution.join(other.execution),
+            cancellation=_later(self.cancellation, other.cancellation),
             webhook=_join_optional(self.webhook, other.webhook),
+            history={**self.history, **other.history},
+            vector=self.vector.join(other.vector),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """All that is left of a deleted job, whatever else is said of it before or after."""
+
+    job_id: str
+    tenant: str
+    deleted_at: datetime
+    vector: Vector
+
+    def join(self, other: "AnyState") -> "AnyState":
+        """Return the first deletion of two; they must be of one job."""
+        _require_one_job(self, other)
+        first: Tombstone = self
+        if isinstance(other, Tombstone):
+            first = min(self, other, key=lambda deletion: (deletion.deleted_at, deletion.tenant))
+        return replace(first, vector=self.vector.join(other.vector))
+
+
+AnyState = JobState | Tombstone
+"""What is known of one job."""
+
+
+def _require_one_job(one: AnyState, other: AnyState) -> None:
+    if one.job_id != other.job_id:
+        raise ValueError(f"states of two jobs can't be joined: {one.job_id}, {other.job_id}")
+
+
+def _later(one: Cancellation | None, other: Cancellation | None) -> Cancellation | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)
 
 
 def _join_optional(one: Webhook | None, other: Webhook | None) -> Webhook | None:
@@ -153,9 +226,9 @@ def _join_optional(one: Webhook | None, other: Webhook | None) -> Webhook | None
     return one.join(other)
 
 
-def _spelling(moment: datetime) -> str:
+def _in_utc(value: object) -> object:
     """Return what equal moments have in common, whatever their zones."""
-    return moment.astimezone(UTC).isoformat()
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 _VALUES: Final[dict[type[Group], Callable[[Group], tuple[object, ...]]]] = {

@@ -1,6 +1,7 @@
-"""The projector's use cases: keep the read model, and check it."""
+"""The projector's use cases: keep the read model, purge it, check it and rebuild it."""
 
 from status_projector.service.projection import Projector
+from status_projector.service.purging import Purger, PurgeRules
 from status_projector.service.verification import Verdict, verify
 
-__all__ = ["Projector", "Verdict", "verify"]
+__all__ = ["Projector", "PurgeRules", "Purger", "Verdict", "verify"]

@@ -16,9 +16,10 @@ from aiokafka import TopicPartition
 from shared.bus.stored_log import StoredLog
 from shared.database import positions
 from shared.database.pool import Database
-from shared.events import AnyJobEvent, InvalidMessageError, decode, text_headers
+from shared.job_id import JobId, earliest
 from status_projector import store
-from status_projector.domain import JobState, join_all
+from status_projector.domain import AnyState, JobState, join_all
+from status_projector.service.replay import replay
 
 _LOOK_EVERY: Final = 0.2
 
@@ -44,7 +45,18 @@ class Verdict:
         return not self.differing and not self.behind
 
 
-async def verify(database: Database, log: StoredLog, *, wait: float) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """Positions and rows that belong together, purged jobs left out."""
+
+    reached: Positions
+    first_kept: JobId
+    states: dict[str, AnyState]
+
+
+async def verify(
+    database: Database, log: StoredLog, *, requests_topic: str, wait: float
+) -> Verdict:
     """Give the projector `wait` seconds to reach the present end of the log, then compare.
 
     Raises:
@@ -54,17 +66,17 @@ async def verify(database: Database, log: StoredLog, *, wait: float) -> Verdict:
     topics = sorted({partition.topic for partition in log.partitions})
     ends = {partition: span.stop for partition, span in (await log.bounds()).items()}
     await _wait_until_reached(database, topics, ends, seconds=wait)
-    reached, actual = await _snapshot(database, topics)
-    events, expected = await _fold(log, reached)
+    snapshot = await _snapshot(database, topics)
+    events, expected = await _fold(log, snapshot, requests_topic)
     return Verdict(
         events=events,
-        jobs=len(expected.keys() | actual.keys()),
-        differing=differing(expected, actual),
-        behind=_behind(reached, ends),
+        jobs=len(expected.keys() | snapshot.states.keys()),
+        differing=differing(expected, snapshot.states),
+        behind=_behind(snapshot.reached, ends),
     )
 
 
-def differing(expected: Mapping[str, JobState], actual: Mapping[str, JobState]) -> tuple[str, ...]:
+def differing(expected: Mapping[str, AnyState], actual: Mapping[str, AnyState]) -> tuple[str, ...]:
     """Return the sorted ids of the jobs whose states differ or that only one side knows."""
     return tuple(
         sorted(
@@ -94,41 +106,40 @@ def _behind(stored: Positions, ends: Positions) -> int:
     return sum(max(0, end - stored.get(partition, 0)) for partition, end in ends.items())
 
 
-async def _snapshot(
-    database: Database, topics: list[str]
-) -> tuple[dict[TopicPartition, int], dict[str, JobState]]:
+async def _snapshot(database: Database, topics: list[str]) -> _Snapshot:
     async with (
         database.connection() as conn,
         conn.transaction(isolation="repeatable_read", readonly=True),
     ):
         reached = await positions.load(conn, topics)
-        return reached, {state.job_id: state async for state in store.read_all(conn)}
+        first_kept = earliest(await store.watermark(conn))
+        states = {
+            state.job_id: state
+            async for state in store.read_all(conn)
+            if state.job_id >= first_kept  # the others are to be deleted any moment
+        }
+        return _Snapshot(reached, first_kept, states)
 
 
-async def _fold(log: StoredLog, reached: Positions) -> tuple[int, dict[str, JobState]]:
-    states: dict[str, JobState] = {}
+async def _fold(
+    log: StoredLog, snapshot: _Snapshot, requests_topic: str
+) -> tuple[int, dict[str, AnyState]]:
+    states: dict[str, AnyState] = {}
     count = 0
-    for partition, span in (await log.bounds()).items():
-        end = min(span.stop, reached.get(partition, 0))
-        async for records in log.read(partition, range(span.start, end)):
-            events = [event for r in records if (event := _event(r.headers, r.value))]
-            join_all(states, events)
-            count += len(events)
+    spans = {
+        partition: range(span.start, min(span.stop, snapshot.reached.get(partition, 0)))
+        for partition, span in (await log.bounds()).items()
+    }
+    async for chunk in replay(log, spans, requests_topic):
+        kept = [logged for logged in chunk if logged[0].job_id >= snapshot.first_kept]
+        join_all(states, kept)
+        count += len(kept)
     return count, states
 
 
-def _event(headers: Any, value: bytes | None) -> AnyJobEvent | None:
-    """Read a record as the projector does; what it dead-lettered counts for nothing."""
-    try:
-        received = decode(text_headers(headers), value)
-    except InvalidMessageError:
-        return None
-    return received.event if received else None
-
-
-def _comparable(state: JobState | None) -> Any:
+def _comparable(state: AnyState | None) -> Any:
     """Take the request for what its JSON says: PostgreSQL spells numbers and spaces its own way."""
-    if state is None or state.description.request is None:
+    if not isinstance(state, JobState) or state.description.request is None:
         return state
     request = json.loads(state.description.request, parse_int=Decimal, parse_float=Decimal)
     return replace(state, description=replace(state.description, request=None)), request
