@@ -278,7 +278,12 @@ async def test_the_catalogue_says_what_can_be_asked_for(client: httpx.AsyncClien
     response = await client.get("/report-types")
     assert response.status_code == 200
     types: dict[str, Any] = {entry["name"]: entry for entry in response.json()["reportTypes"]}
-    assert set(types) == {"ORDERS_DETAIL", "ORDERS_SUMMARY"}
+    assert set(types) == {
+        "CUSTOMERS_EXPORT",
+        "ORDERS_DETAIL",
+        "ORDERS_SUMMARY",
+        "SALES_ANALYTICS",
+    }
     detail = types["ORDERS_DETAIL"]
     assert detail["title"] == "Orders in detail"
     assert detail["formats"] == ["CSV", "JSON", "NDJSON", "PDF"]

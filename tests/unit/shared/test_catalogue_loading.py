@@ -39,8 +39,13 @@ def mistakes(directory: Path) -> str:
 
 def test_the_shipped_catalogue_loads() -> None:
     catalogue = load_catalogue(SHIPPED)
-    assert [report_type.name for report_type in catalogue] == ["ORDERS_DETAIL", "ORDERS_SUMMARY"]
-    assert len(catalogue) == 2
+    assert [report_type.name for report_type in catalogue] == [
+        "CUSTOMERS_EXPORT",
+        "ORDERS_DETAIL",
+        "ORDERS_SUMMARY",
+        "SALES_ANALYTICS",
+    ]
+    assert len(catalogue) == 4
     assert catalogue.get("ORDERS_SUMMARY") is not None
     assert catalogue.get("orders_summary") is None
 

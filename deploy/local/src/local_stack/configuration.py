@@ -77,6 +77,8 @@ def service_environment(
         service.setting("HOST"): LOOPBACK,
         service.setting("DATABASE_URL"): addresses.roles[service.role],
     }
+    if "rates" in ports:
+        decided["SALES_ANALYTICS_RATES_URL"] = f"http://{LOOPBACK}:{ports['rates']}/"
     inherited = {name: value for name, value in caller.items() if name not in _OURS_ALONE}
     fixed = {
         "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka,

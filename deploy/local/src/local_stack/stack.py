@@ -15,6 +15,8 @@ from local_stack.files import set_aside_when_large
 from local_stack.identity import ProcessIdentity
 from local_stack.paths import StackDirectory
 from local_stack.ports import LOOPBACK, Ports, is_free
+from local_stack.rates import NAME as RATES
+from local_stack.rates import rates_spec
 from local_stack.registry import end_leftovers, save_environment, save_processes
 from local_stack.servers import start_servers
 from local_stack.services import SERVICES, Service, migrate, process_spec, wait_until_ready
@@ -122,6 +124,7 @@ class Stack:
         addresses = await start_servers(
             self._directory, self._caller, self._supervisor, self._report
         )
+        await self._supervisor.start(rates_spec(ports[RATES], self._directory, self._caller))
         services = self._services(addresses, ports)
         self._report("services: topics and migrations")
         await services.prepare()
@@ -179,7 +182,7 @@ class Stack:
                 if wanted
                 else ports.choose(service.name)
             )
-        return chosen
+        return chosen | {RATES: ports.choose(RATES)}
 
     def _keep_track(self, identities: Mapping[str, ProcessIdentity]) -> None:
         save_processes(self._directory.processes, identities)

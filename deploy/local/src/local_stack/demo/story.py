@@ -41,6 +41,9 @@ _CHAPTERS: Final = (
     _Chapter("ORDERS_DETAIL", "CSV", "2024-01-01", "2024-06-30"),
     _Chapter("ORDERS_DETAIL", "JSON", "2024-01-01", "2024-06-30"),
     _Chapter("ORDERS_SUMMARY", "PDF", "2024-01-01", "2024-12-31"),
+    _Chapter("CUSTOMERS_EXPORT", "NDJSON", "2019-01-01", "2022-12-31"),
+    # Asks the rates service, which is slow and sometimes refuses.
+    _Chapter("SALES_ANALYTICS", "CSV", "2024-01-01", "2024-12-31"),
 )
 
 

@@ -50,8 +50,26 @@ async def write_plugin_report(
             async with aclosing(plugin.rows(report)) as batches:
                 return await write_rows(spec, batches, writer)
         except PluginError as error:
-            cause = error.__cause__ or error
-            raise ReportError(error.code, error.message, transient=error.is_transient) from cause
+            raise _judged(error) from error.__cause__ or error
+        except ExceptionGroup as group:
+            meant = _meant(group)
+            raise _judged(meant) from meant.__cause__ or meant
+
+
+def _judged(error: Exception) -> Exception:
+    """What the worker makes of a plugin's error."""
+    if isinstance(error, PluginError):
+        return ReportError(error.code, error.message, transient=error.is_transient)
+    return error
+
+
+def _meant(group: ExceptionGroup[Exception]) -> Exception:
+    """The first error that says what it means, of several that ended a task group."""
+    told = group.subgroup((PluginError, ReportError))
+    first: Exception = told or group
+    while isinstance(first, ExceptionGroup) and told is not None:
+        first = first.exceptions[0]
+    return first
 
 
 def _plugin(spec: ReportSpec) -> ReportPlugin[Any]:
