@@ -1,6 +1,7 @@
 """Reading the real read model: jobs, listings, downloads."""
 
 import hashlib
+import json
 from datetime import timedelta
 from typing import Any, Final
 
@@ -172,3 +173,22 @@ async def test_a_job_that_was_purged_is_gone_although_its_id_verifies(
     assert response.status_code == 410
     assert response.json()["type"] == "urn:report-jobs:problem:job-expired"
     assert (await client.get(f"/report-jobs/{younger}")).status_code == 200
+
+
+async def test_the_history_of_a_job_is_shown_as_its_runs(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    job_id = bench.job_ids.new("default")
+    moment = "2026-01-01T00:00:0{}.000000Z"
+    history = {
+        "a": {"event": "JobFailed", "run": 1, "attempt": 1, "at": moment.format(2),
+              "startedAt": moment.format(1), "errorCode": "CRASHED", "errorMessage": "So."},
+        "b": {"event": "RetryRequested", "run": 2, "at": moment.format(3)},
+    }  # fmt: skip
+    await bench.add_job(job_id, execution_version=[2, 0, 0, 0, 0], history=json.dumps(history))
+    [first, second] = (await client.get(f"/report-jobs/{job_id}")).json()["runs"]
+    assert (first["status"], first["errorCode"]) == ("FAILED", "CRASHED")
+    assert [one["outcome"] for one in first["attempts"]] == ["FAILED"]
+    assert (second["status"], second["requestedAt"]) == ("PENDING", moment.format(3))
+    [listed] = (await client.get("/report-jobs")).json()["reportJobs"]
+    assert "runs" not in listed

@@ -32,6 +32,7 @@ from gateway.domain.idempotency import (
     memory,
 )
 from gateway.domain.jobs import (
+    Fact,
     Job,
     JobStatus,
     JobView,
@@ -49,6 +50,7 @@ from gateway.domain.listing import (
     read_page_token,
     write_page_token,
 )
+from gateway.domain.runs import Attempt, Run, runs_of
 from gateway.domain.vector import Vector
 
 __all__ = [
@@ -59,9 +61,11 @@ __all__ = [
     "ApiKey",
     "ArtifactMissingError",
     "ArtifactStoreUnavailableError",
+    "Attempt",
     "ByteRange",
     "Caller",
     "Conditions",
+    "Fact",
     "IdempotencyKeyReusedError",
     "IssuerUnavailableError",
     "Job",
@@ -88,6 +92,7 @@ __all__ = [
     "RememberedRequest",
     "ReportNotReadyError",
     "RequestRefusedError",
+    "Run",
     "Scope",
     "StoredArtifact",
     "Validators",
@@ -104,5 +109,6 @@ __all__ = [
     "read_key",
     "read_page_token",
     "requested_range",
+    "runs_of",
     "write_page_token",
 ]

@@ -1,8 +1,10 @@
 """A job as clients see it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from gateway.domain.vector import Vector
 from shared.job_id import JobId
@@ -42,6 +44,10 @@ class WebhookOutcome:
     updated_at: datetime
 
 
+Fact = Mapping[str, Any]
+"""What one event said: `event`, `run`, `at`, and what its type adds; moments as RFC 3339."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far the running attempt has come; None where that isn't known."""
@@ -73,6 +79,8 @@ class Job:
     run: int = 1
     progress: Progress | None = None
     cancel_requested: bool = False
+    facts: tuple[Fact, ...] = ()
+    """What is known to have happened, in no order; none in a listing."""
     vector: Vector = field(default_factory=Vector)
 
     @classmethod

@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, StrictBool
 
-from gateway.domain import JobPage, JobStatus, JobView
-from gateway.routes.job_parts import JobProgress, JobWebhook
+from gateway.domain import JobPage, JobStatus, JobView, runs_of
+from gateway.routes.job_parts import JobProgress, JobRun, JobWebhook
 from gateway.routes.resource import Resource, Timestamp
 from shared.catalogue import Catalogue
 from shared.report_request import ReportFormat, ReportRequest
@@ -102,6 +102,19 @@ class ReportJob(Resource):
             cancel_requested=job.cancel_requested,
             webhook=JobWebhook.of(job.webhook) if job.webhook else None,
         )
+
+
+class ReportJobDetails(ReportJob):
+    """A report job with its history."""
+
+    runs: Sequence[JobRun] = Field(
+        description="In order. What happened once stays: a retry adds a run and changes no other."
+    )
+
+    @classmethod
+    def of(cls, view: JobView) -> Self:
+        """Show a job with all that is known to have happened to it."""
+        return cls(**dict(ReportJob.of(view)), runs=tuple(map(JobRun.of, runs_of(view.job))))
 
 
 class ReportJobList(Resource):

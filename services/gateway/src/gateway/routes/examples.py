@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from gateway.domain import JobStatus
-from gateway.routes.contract import ReportJob, ReportJobEnded
+from gateway.routes.contract import ReportJob, ReportJobDetails, ReportJobEnded
+from gateway.routes.job_parts import JobAttempt, JobProgress, JobRun
 
 REQUESTS: Final[dict[str, Any]] = {
     "default": {
@@ -59,28 +60,62 @@ _FAILURE: Final[dict[str, Any]] = {
 }
 
 
-def _example(**changes: Any) -> dict[str, Any]:
-    return _PENDING.model_copy(update=changes).model_dump(mode="json", by_alias=True)
+def _example(**changes: Any) -> ReportJob:
+    return _PENDING.model_copy(update=changes)
 
 
-ACCEPTED: Final = _example()
+def _with_run(job: ReportJob) -> dict[str, Any]:
+    """Add the history of a job whose only attempt is as far as the job itself."""
+    told: dict[str, Any] = {
+        "started_at": job.started_at,
+        "error_code": job.error_code,
+        "error_message": job.error_message,
+    }
+    attempt = JobAttempt(
+        attempt=1,
+        outcome=str(job.status) if job.status.is_terminal else None,
+        ended_at=job.finished_at,
+        retry_at=None,
+        **told,
+    )
+    run = JobRun(
+        run=1,
+        status=job.status,
+        requested_at=job.created_at,
+        cancel_requested_at=None,
+        finished_at=job.finished_at,
+        attempts=(attempt,),
+        webhook=None,
+        **told,
+    )
+    details = ReportJobDetails(**dict(job), runs=(run,))
+    return {"value": details.model_dump(mode="json", by_alias=True)}
+
+
+ACCEPTED: Final = _example().model_dump(mode="json", by_alias=True)
 JOBS: Final[dict[str, Any]] = {
-    "pending": {"value": _example(status=JobStatus.RUNNING, **_STARTED)},
-    "completed": {
-        "value": _example(
+    "pending": _with_run(
+        _example(
+            status=JobStatus.RUNNING,
+            progress=JobProgress(phase="query", percent=40, rows_processed=25, rows_total=62),
+            **_STARTED,
+        )
+    ),
+    "completed": _with_run(
+        _example(
             status=JobStatus.COMPLETED,
             download_url=_LINK,
             row_count=62,
             byte_count=2381,
             **_ENDED,
         )
-    },
-    "failed": {"value": _example(status=JobStatus.FAILED, retryable=True, **_FAILURE, **_ENDED)},
+    ),
+    "failed": _with_run(_example(status=JobStatus.FAILED, retryable=True, **_FAILURE, **_ENDED)),
 }
 
 
 def _callback(job: dict[str, Any], **more: Any) -> dict[str, Any]:
-    ended = ReportJobEnded.model_validate({**job, "run": 1, **more})
+    ended = ReportJobEnded.model_validate({**job, **more})
     return {"value": ended.model_dump(mode="json", by_alias=True)}
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from gateway.domain import DEFAULT_PAGE_SIZE, JobFilter, JobStatus, clamp_page_size, lists_tag
 from gateway.routes import examples, problems
-from gateway.routes.contract import ReportJob, ReportJobList
+from gateway.routes.contract import ReportJobDetails, ReportJobList
 from gateway.routes.problems import ProblemType
 from gateway.routes.services import Reader, services_of
 
@@ -57,7 +57,7 @@ _ETAG_HEADER: Final[dict[str, Any]] = {
 }
 _JOB: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "model": ReportJob,
+        "model": ReportJobDetails,
         "description": "Report job status",
         "headers": {
             "Retry-After": {
@@ -119,7 +119,9 @@ async def get_report_job(
         headers["retry-after"] = str(view.retry_after)
     if lists_tag(", ".join(request.headers.getlist("if-none-match")), tag):
         return Response(status_code=304, headers=headers)
-    return Response(ReportJob.of(view).json_bytes(), headers=headers, media_type="application/json")
+    return Response(
+        ReportJobDetails.of(view).json_bytes(), headers=headers, media_type="application/json"
+    )
 
 
 @router.get(

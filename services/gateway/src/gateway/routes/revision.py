@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gateway.routes.contract import ReportJob
+from gateway.routes.contract import ReportJobDetails
 from shared.job_id import earliest
 from shared.links import DownloadLinks
 
@@ -19,5 +19,5 @@ def revision_of(links: DownloadLinks, retention: timedelta) -> str:
     So a representation that a client kept from before such a change is not taken for current.
     """
     link = links.url(earliest(_MOMENT), _MOMENT + retention)
-    fields = json.dumps(ReportJob.model_json_schema(), sort_keys=True)
+    fields = json.dumps(ReportJobDetails.model_json_schema(), sort_keys=True)
     return hashlib.sha256(f"{link}\n{fields}".encode()).hexdigest()[:_DIGITS]

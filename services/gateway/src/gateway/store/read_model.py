@@ -13,14 +13,14 @@ from gateway.domain import (
     JobFilter,
     ReadModelUnavailableError,
 )
-from gateway.store.job_rows import COLUMNS, job_of
+from gateway.store.job_rows import COLUMNS, facts_of, job_of
 from shared.database.pool import TRANSIENT_ERRORS, Database
 from shared.job_id import JobId, created_at
 
 # With the watermark in the same snapshot: it is advanced before rows are purged, so that a row
 # that is missing and younger than it was never there.
 _GET: Final = f"""
-    SELECT {COLUMNS}, j.deleted_at, w.purged_before
+    SELECT {COLUMNS}, j.history, j.deleted_at, w.purged_before
     FROM (SELECT max(purged_before) AS purged_before FROM read_model.watermark) AS w
     LEFT JOIN read_model.jobs AS j ON j.job_id = $1 AND ($2::text IS NULL OR j.tenant = $2)
 """  # noqa: S608 - constants only
@@ -91,7 +91,7 @@ class ReadModel:
         if row["deleted_at"] is not None:
             raise JobDeletedError
         if row["job_id"] is not None:
-            return job_of(row)
+            return job_of(row, facts_of(row["history"]))
         purged_before = row["purged_before"]
         if purged_before is not None and created_at(job_id) < purged_before:
             raise JobExpiredError
