@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -32,11 +33,9 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, *, shutdown_grace: float = 10.0) -> AsyncIterator[Served]:
+async def serving(app: ASGIApp, **settings: Any) -> AsyncIterator[Served]:
     """Serve `app` while the body runs, and end as a service does."""
-    server = Server(
-        configure(app, ServerSettings(host=LOOPBACK, port=0, shutdown_grace=shutdown_grace))
-    )
+    server = Server(configure(app, ServerSettings(host=LOOPBACK, port=0, **settings)))
     task = asyncio.create_task(server.serve())
 
     async def has_started() -> bool:

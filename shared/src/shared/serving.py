@@ -5,7 +5,6 @@ may leave a function in its state under `STOPPING`, called when the server begin
 client that stopped reading has to be cut off, since a polite close waits for it: `cut_off`.
 """
 
-import asyncio
 import socket
 import sys
 from contextlib import suppress
@@ -13,8 +12,8 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp, Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared.http_protocol import BoundedHttpProtocol, HttpLimits, possible_connections
 from shared.settings import ServerSettings
 
 STOPPING: Final = "stopping"
@@ -34,10 +33,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(BoundedHttpProtocol):
     """One connection, which each of its requests may cut off."""
-
-    transport: asyncio.Transport
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -46,11 +43,20 @@ class _Protocol(HttpToolsProtocol):
 
 def configure(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
     """Return how `app` is served."""
+
+    class Protocol(_Protocol):
+        limits = HttpLimits(
+            connections=possible_connections(settings.max_connections),
+            head_bytes=settings.max_head_bytes,
+            url_bytes=settings.max_url_bytes,
+            head_seconds=settings.head_timeout,
+        )
+
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=_Protocol,
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -73,6 +73,14 @@ class ServerSettings(SettingsGroup):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     shutdown_grace: Seconds = 10.0
+    max_connections: Annotated[int, Field(ge=1)] = 5000
+    """More are refused with 503, but for the probes; fewer where the process may not open as many
+    files."""
+    max_head_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024
+    """All header lines of a request together."""
+    max_url_bytes: Annotated[int, Field(ge=256)] = 8 * 1024
+    head_timeout: Seconds = 10.0
+    """How long a client may take to send a request's head."""
 
 
 class RetentionSettings(SettingsGroup):
