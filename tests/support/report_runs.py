@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from report_worker.domain import Attempt, Generated, NewRun, RetryPolicy
+from report_worker.domain import Attempt, Generated, NewRun, RetryPolicy, WaitingRun
 from shared.backoff import Backoff
 from shared.events import Artifact, RequestedDateRange, RequestedReport
 from shared.job_id import JobId
@@ -52,6 +52,22 @@ def new_run(number: int = 1, **changes: Any) -> NewRun:
         request=REQUEST,
         traceparent=None,
         start_by=NEVER,
+    )
+    return replace(run, **changes)
+
+
+def waiting_run(**changes: Any) -> WaitingRun:
+    """Make a run of tenant acme that waits for its first attempt."""
+    run = WaitingRun(
+        job_id=job_id(1),
+        run=1,
+        tenant="acme",
+        created_at=NOON,
+        report_type="EMPTY",
+        format="CSV",
+        request=REQUEST,
+        traceparent=None,
+        attempt=0,
     )
     return replace(run, **changes)
 

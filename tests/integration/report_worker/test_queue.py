@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 
 from report_worker import domain, store
-from report_worker.domain import Attempt, Failure, Lost, Rejection
+from report_worker.domain import Attempt, Failure, Lost, ProgressReport, Rejection
 from report_worker.service import Renewal
 from shared.database.pool import Connection
+from shared.events import Progress
 from tests.integration.report_worker.queue_bench import QueueBench
 from tests.support.report_runs import GENERATED, POLICY, new_run
 
@@ -66,6 +67,51 @@ async def test_a_tenant_with_a_long_queue_does_not_keep_another_waiting(runs: Qu
     await runs.take_in(new_run(5001, tenant="few"))
     assert tenants(await queue.claim(free_slots=1)) == ["few"]
     assert tenants(await queue.claim(free_slots=1)) == ["many"]
+
+
+async def test_a_claim_costs_the_same_however_many_jobs_one_tenant_has_queued(
+    runs: QueueBench,
+) -> None:
+    await runs.take_in(*(new_run(number, tenant="many") for number in range(1000)))
+    few = await runs.rows_read_by_a_claim()
+    await runs.take_in(*(new_run(number, tenant="many") for number in range(1000, 10_000)))
+    assert await runs.rows_read_by_a_claim() == few
+    assert await runs.sequential_scans_by_a_claim() == []
+
+
+async def test_a_tenant_has_no_more_running_than_its_limit(runs: QueueBench) -> None:
+    names = ["many"] * 20 + ["few"]
+    await runs.take_in(*(new_run(number, tenant=name) for number, name in enumerate(names)))
+    queue = runs.queue(tenant_limit=3)
+    attempts = await queue.claim(free_slots=10)
+    assert sorted(tenants(attempts)) == ["few", "many", "many", "many"]
+    assert await queue.claim(free_slots=10) == []
+    first = next(attempt for attempt in attempts if attempt.tenant == "many")
+    await runs.finish(first, GENERATED)
+    assert tenants(await queue.claim(free_slots=10)) == ["many"]
+
+
+async def test_a_tenant_s_limit_holds_however_many_claim_at_once(runs: QueueBench) -> None:
+    await runs.take_in(*(new_run(number, tenant=f"tenant-{number % 2}") for number in range(60)))
+    queues = [runs.queue(worker=str(number), tenant_limit=3) for number in range(6)]
+    claimed = await asyncio.gather(*(queue.claim(free_slots=4) for queue in queues))
+    names = sorted(tenants(itertools.chain.from_iterable(claimed)))
+    assert names == ["tenant-0"] * 3 + ["tenant-1"] * 3
+
+
+async def test_progress_is_told_only_by_whoever_holds_the_lease(runs: QueueBench) -> None:
+    kept, taken = await runs.take_in(new_run(1), new_run(2), free_slots=2)
+    await runs.finish(taken, Lost())
+    reports = [
+        ProgressReport(attempt, Progress(phase="query", percent=40), timedelta(seconds=3), 1)
+        for attempt in (kept, taken)
+    ]
+    assert await runs.queue().renew([kept, taken], reports) == Renewal(taken_away=[taken])
+    (event,) = await runs.progress()
+    assert (event.job_id, event.attempt, event.sequence) == (kept.job_id, 1, 1)
+    assert (event.progress.phase, event.progress.percent) == ("query", 40)
+    assert event.started_at == kept.started_at
+    assert event.progressed_at == kept.started_at + timedelta(seconds=3)
 
 
 async def test_tenants_take_turns(runs: QueueBench) -> None:

@@ -38,6 +38,8 @@ class ObedientQueue:
     renewed: list[Attempt] = field(default_factory=list)
     told: list[ProgressReport] = field(default_factory=list)
     is_silent: bool = False
+    renewals: int = 0
+    renewals_to_fail: int = 0
     beats_failed: int = 0
     is_open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -62,6 +64,10 @@ class ObedientQueue:
     ) -> Renewal:
         if self.is_silent:
             await asyncio.Event().wait()
+        if progress and self.renewals_to_fail:
+            self.renewals_to_fail -= 1
+            raise ConnectionError("the database is away")
+        self.renewals += 1
         self.renewed = list(attempts)
         self.told += progress
         return Renewal(taken_away=self.taken_away, cancelled=self.cancelled)
@@ -87,6 +93,11 @@ class ObedientChildren:
     outcomes: dict[UUID, "asyncio.Future[Outcome]"] = field(default_factory=dict)
     cancelled: list[UUID] = field(default_factory=list)
     on_progress: dict[UUID, Callable[[Progress], None]] = field(default_factory=dict)
+    stops: asyncio.Event = field(default_factory=asyncio.Event)
+    made_while_stopping: Outcome | None = None
+
+    def __post_init__(self) -> None:
+        self.stops.set()
 
     async def execute(self, attempt: Attempt, on_progress: Callable[[Progress], None]) -> Outcome:
         self.on_progress[attempt.token] = on_progress
@@ -96,6 +107,9 @@ class ObedientChildren:
             return await outcome
         except asyncio.CancelledError:
             self.cancelled.append(attempt.token)
+            await self.stops.wait()
+            if self.made_while_stopping is not None:
+                return self.made_while_stopping
             raise
 
 
@@ -103,6 +117,7 @@ class Bench:
     """A dispatcher with its loops."""
 
     def __init__(self) -> None:
+        self.now = 1000.0
         self.queue = ObedientQueue()
         self.children = ObedientChildren()
         self.dispatcher = Dispatcher(
@@ -112,6 +127,7 @@ class Bench:
             policy=POLICY,
             metrics=WorkerMetrics(CollectorRegistry()),
             heartbeat=Heartbeat(limit=60),
+            monotonic=lambda: self.now,
         )
 
     @asynccontextmanager
@@ -131,6 +147,11 @@ class Bench:
     async def recorded(self, count: int) -> list[Ending]:
         await eventually(lambda: len(self.queue.recorded) == count)
         return self.queue.recorded
+
+    async def beats(self, count: int) -> None:
+        """Return after so many more beats."""
+        before = self.queue.renewals
+        await eventually(lambda: self.queue.renewals >= before + count)
 
     def end(self, token: int) -> None:
         self.children.outcomes[UUID(int=token)].set_result(GENERATED)
@@ -202,6 +223,92 @@ async def test_an_attempt_that_was_taken_away_is_stopped_and_tells_nothing(bench
         await eventually(lambda: bench.children.cancelled == [UUID(int=1)])
         await eventually(lambda: bench.queue.renewed == [])
         assert bench.queue.recorded == []
+
+
+async def test_a_cancelled_attempt_is_stopped_and_ends(bench: Bench) -> None:
+    bench.queue.due = attempts(1)
+    async with bench.running(beat=True):
+        await bench.executing(1)
+        bench.queue.cancelled = attempts(1)
+        (ending,) = await bench.recorded(1)
+        assert isinstance(ending.event, JobFailed)
+        assert ending.event.error_code == "CANCELLED"
+        assert bench.children.cancelled == [UUID(int=1)]
+
+
+async def test_a_worker_that_hears_of_a_cancel_doesn_t_wait_for_the_beat(bench: Bench) -> None:
+    bench.dispatcher._times = DispatcherTimes(beat=3600, beat_limit=1.0)
+    bench.queue.due = attempts(1)
+    async with bench.running(beat=True):
+        await bench.executing(1)
+        bench.queue.cancelled = attempts(1)
+        bench.dispatcher.wake_beat()
+        await bench.recorded(1)
+
+
+async def test_an_attempt_that_is_hard_to_stop_is_asked_once_and_keeps_its_lease(
+    bench: Bench,
+) -> None:
+    bench.children.stops = asyncio.Event()
+    bench.queue.due = attempts(1)
+    async with bench.running(beat=True):
+        await bench.executing(1)
+        bench.queue.cancelled = attempts(1)
+        await eventually(lambda: bench.children.cancelled == [UUID(int=1)])
+        bench.queue.renewed = []
+        await eventually(lambda: [one.token.int for one in bench.queue.renewed] == [1])
+        bench.children.stops.set()
+        await bench.recorded(1)
+        assert bench.children.cancelled == [UUID(int=1)]
+
+
+async def test_a_report_that_is_made_while_it_is_stopped_counts(bench: Bench) -> None:
+    bench.children.stops = asyncio.Event()
+    bench.children.made_while_stopping = GENERATED
+    bench.children.stops.set()
+    bench.queue.due = attempts(1)
+    async with bench.running(beat=True):
+        await bench.executing(1)
+        bench.queue.cancelled = attempts(1)
+        (ending,) = await bench.recorded(1)
+        assert isinstance(ending.event, JobCompleted)
+
+
+async def test_the_newest_progress_is_told_once_a_second(
+    bench: Bench,
+) -> None:
+    bench.queue.due = attempts(1)
+    async with bench.running(beat=True):
+        await bench.executing(1)
+        tell = bench.children.on_progress[UUID(int=1)]
+        tell(Progress(phase="query", percent=10))
+        tell(Progress(phase="query", percent=20))
+        await bench.beats(2)
+        assert bench.queue.told == []
+        bench.now += 1
+        await eventually(lambda: len(bench.queue.told) == 1)
+        bench.now += 1
+        await bench.beats(2)
+        assert len(bench.queue.told) == 1
+        tell(Progress(phase="upload", percent=5))
+        await eventually(lambda: len(bench.queue.told) == 2)
+        told = [
+            (one.sequence, one.progress.phase, one.progress.percent) for one in bench.queue.told
+        ]
+        assert told == [(1, "query", 20), (2, "upload", 20)]
+
+
+async def test_progress_that_could_not_be_stored_is_told_again_under_another_number(
+    bench: Bench,
+) -> None:
+    bench.queue.due = attempts(1)
+    async with bench.running(beat=True):
+        await bench.executing(1)
+        bench.children.on_progress[UUID(int=1)](Progress(phase="query"))
+        bench.queue.renewals_to_fail = 1
+        bench.now += 1
+        await eventually(lambda: bench.queue.told != [])
+        assert [one.sequence for one in bench.queue.told] == [2]
 
 
 async def test_a_connection_that_says_nothing_costs_one_beat(bench: Bench) -> None:

@@ -1,16 +1,27 @@
 """What becomes of a run when an attempt ends."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from report_worker import domain
-from report_worker.domain import Failure, LossReason, Lost, Outcome, Released
-from shared.events import JobAttemptEnded, JobCompleted, JobFailed, event_id
-from tests.support.report_runs import GENERATED, NOON, POLICY, REQUEST, attempt, new_run
+from report_worker.domain import Cancelled, Failure, LossReason, Lost, Outcome, Released, WaitingRun
+from shared.events import JobAttemptEnded, JobCompleted, JobFailed, Progress, event_id
+from tests.support.report_runs import (
+    GENERATED,
+    NOON,
+    POLICY,
+    REQUEST,
+    attempt,
+    new_run,
+    waiting_run,
+)
 
 TOOK: Final = timedelta(seconds=5)
 STARTED: Final = attempt().started_at
@@ -114,6 +125,57 @@ def test_a_rejected_run_was_never_attempted() -> None:
     assert (failed.error_code, failed.error_message) == ("REQUEST_REJECTED", "/format: is unknown")
     assert (failed.attempt, failed.started_at, failed.finished_at) == (0, None, NOON)
     assert not failed.retryable
+
+
+def test_a_cancelled_attempt_ends_its_run_whatever_happened_before() -> None:
+    ending = domain.ending(attempt(failures=1, losses=1), Cancelled(), TOOK, POLICY)
+    assert isinstance(ending.event, JobFailed)
+    assert (ending.event.error_code, ending.event.retryable) == ("CANCELLED", True)
+    assert (ending.failures, ending.losses) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(domain.cancelled, "CANCELLED"), (domain.expired, "EXPIRED")]
+)
+def test_a_run_that_waits_ends_without_an_attempt(
+    end: Callable[[WaitingRun, datetime], JobFailed], code: str
+) -> None:
+    failed = end(waiting_run(attempt=3), NOON)
+    assert (failed.error_code, failed.attempt, failed.started_at) == (code, 3, None)
+    assert (failed.finished_at, failed.request, failed.retryable) == (NOON, REQUEST, True)
+
+
+def test_the_end_of_a_run_is_one_event_however_it_comes_about() -> None:
+    ends = [
+        domain.cancelled(waiting_run(attempt=0), NOON),
+        domain.expired(waiting_run(attempt=2), NOON),
+        domain.ending(attempt(attempt=5), Cancelled(), TOOK, POLICY).event,
+    ]
+    assert len({event_id(end) for end in ends}) == 1
+
+
+@given(st.lists(st.none() | st.integers(0, 100), min_size=1))
+def test_percent_never_goes_back(percents: list[int | None]) -> None:
+    known: Progress | None = None
+    for percent in percents:
+        newer = domain.never_back(known, Progress(phase="query", percent=percent))
+        if known is not None and known.percent is not None:
+            assert newer.percent is not None
+            assert newer.percent >= known.percent
+        known = newer
+    told = [percent for percent in percents if percent is not None]
+    assert known is not None
+    assert known.percent == max(told, default=None)
+
+
+def test_each_report_of_progress_is_an_event_of_its_own() -> None:
+    reports = [
+        domain.ProgressReport(attempt(), Progress(phase="query"), TOOK, sequence)
+        for sequence in (1, 2)
+    ]
+    first, second = (domain.progressed(report, "host/7") for report in reports)
+    assert event_id(first) != event_id(second)
+    assert (first.started_at, first.progressed_at) == (STARTED, STARTED + TOOK)
 
 
 def test_an_attempt_tells_who_began_it_and_when() -> None:

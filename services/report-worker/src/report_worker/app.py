@@ -17,7 +17,7 @@ from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
 from report_worker.handlers import RequestsHandler
 from report_worker.metrics import WorkerMetrics
-from report_worker.service import Dispatcher, DispatcherTimes, Queue, QueueTimes
+from report_worker.service import Dispatcher, DispatcherTimes, Queue, QueueTimes, Retention
 from report_worker.settings import Settings
 from report_worker.store import CANCELLED, CHANNEL
 from shared.backoff import Backoff
@@ -162,6 +162,7 @@ def build_app(settings: Settings) -> Starlette:
                         "sweeper": outbox.run_sweeper(),
                         "finisher": dispatcher.run_finisher(),
                         "beat": dispatcher.run_beat(),
+                        "retention": Retention(database, jobs.report_retention, utc_now).run(),
                         "listener": listen(
                             settings,
                             channel=CHANNEL,

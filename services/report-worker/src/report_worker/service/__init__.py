@@ -2,5 +2,6 @@
 
 from report_worker.service.dispatcher import Dispatcher, DispatcherTimes
 from report_worker.service.queue import Intake, Queue, QueueTimes, Renewal
+from report_worker.service.retention import Retention
 
-__all__ = ["Dispatcher", "DispatcherTimes", "Intake", "Queue", "QueueTimes", "Renewal"]
+__all__ = ["Dispatcher", "DispatcherTimes", "Intake", "Queue", "QueueTimes", "Renewal", "Retention"]

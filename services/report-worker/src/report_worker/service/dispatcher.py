@@ -79,6 +79,7 @@ class Dispatcher:
         policy: RetryPolicy,
         metrics: WorkerMetrics,
         heartbeat: Heartbeat,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._children = children
@@ -86,6 +87,7 @@ class Dispatcher:
         self._policy = policy
         self._metrics = metrics
         self._heartbeat = heartbeat
+        self._monotonic = monotonic
         self._running: dict[UUID, Running] = {}
         self._ended: dict[UUID, Ending] = {}
         self._reserved = 0
@@ -109,7 +111,7 @@ class Dispatcher:
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Begin to execute claimed attempts; call inside the reservation they were claimed in."""
         for attempt in attempts:
-            running = Running(attempt)
+            running = Running(attempt, self._monotonic)
             if self._is_draining:
                 self._end(running, Released())
             else:

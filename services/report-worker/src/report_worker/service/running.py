@@ -1,7 +1,7 @@
 """One attempt in its slot: the task that runs it, how far it has come, and why it was stopped."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -18,7 +18,9 @@ class Running:
     """An attempt that is going on."""
 
     attempt: Attempt
-    since: float = field(default_factory=time.monotonic)
+    now: Callable[[], float]
+    """A clock that only goes forward, in seconds."""
+    since: float = field(init=False)
     task: "asyncio.Task[object] | None" = None
     is_stopping: bool = False
     stopped_as: Cancelled | Released | None = None
@@ -29,12 +31,12 @@ class Running:
     _sequence: int = 0
 
     def __post_init__(self) -> None:
-        self._told_at = self.since
+        self.since = self._told_at = self.now()
 
     @property
     def took(self) -> timedelta:
         """How long it has been going on."""
-        return timedelta(seconds=time.monotonic() - self.since)
+        return timedelta(seconds=self.now() - self.since)
 
     def stop(self, stopped_as: Cancelled | Released | None) -> bool:
         """Begin to stop it; false where that has begun before, and for the same reason goes on."""
@@ -54,7 +56,7 @@ class Running:
         Each report has a number of its own, whether or not it is stored in the end.
         """
         due_at = self._told_at + _PROGRESS_EVERY
-        if self._progress is None or self._progress == self._told or time.monotonic() < due_at:
+        if self._progress is None or self._progress == self._told or self.now() < due_at:
             return None
         self._sequence += 1
         return ProgressReport(self.attempt, self._progress, self.took, self._sequence)

@@ -20,7 +20,7 @@ _CLAIM_ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('report_wor
 # jobs running. The recursion finds the distinct tenants by index, however long the queue is. Only
 # what is chosen is locked, row by row in the order of the turns, so that workers that claim at the
 # same moment get different jobs; the list is longer than the choice because of what they hold.
-_CLAIM: Final = """
+CLAIM: Final = """
 WITH RECURSIVE waiting(tenant) AS (
     (SELECT tenant FROM runs WHERE state = 'queued' ORDER BY tenant LIMIT 1)
     UNION ALL
@@ -155,7 +155,7 @@ async def claim(
     """
     if tenant_limit is not None:
         await conn.execute(_CLAIM_ALONE)
-    rows = await conn.fetch(_CLAIM, limit, lease, tenant_limit or _NO_LIMIT)
+    rows = await conn.fetch(CLAIM, limit, lease, tenant_limit or _NO_LIMIT)
     return sorted((attempt_of(row) for row in rows), key=lambda a: (a.job_id, a.run))
 
 
