@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report_worker.domain import Attempt, NewRun, Rejection
+from report_worker.domain import Attempt, Cancellation, Deletion, NewRun, Rejection
 from report_worker.handlers import LARGEST_REQUEST, RequestsHandler
 from report_worker.service import Dispatcher, Intake, Queue
 from shared.bus import Batch, InvalidRecord
@@ -19,10 +19,13 @@ from shared.bus.dead_letter import REASON
 from shared.catalogue import Catalogue, ReportType
 from shared.clock import utc_now
 from shared.events import (
+    CancelRequested,
+    DeleteRequested,
     InvalidMessageError,
     ReceivedEvent,
     ReportRequested,
     RequestedReport,
+    RetryRequested,
     decode,
     encode,
 )
@@ -43,6 +46,9 @@ CATALOGUE = Catalogue(
     ]
 )  # fmt: skip
 TRACEPARENT = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+
+
+AnyRequest = RetryRequested | CancelRequested | DeleteRequested
 
 
 @dataclass
@@ -80,7 +86,7 @@ def requested(**changes: Any) -> ReportRequested:
     return ReportRequested(**fields | changes)
 
 
-def received(event: ReportRequested, traceparent: str | None = None) -> ReceivedEvent:
+def received(event: ReportRequested | AnyRequest, traceparent: str | None = None) -> ReceivedEvent:
     return ReceivedEvent(event=event, event_id="1", time="", traceparent=traceparent)
 
 
@@ -110,6 +116,60 @@ async def test_a_fitting_request_becomes_a_run() -> None:
     assert (run.job_id, run.run, run.tenant, run.request) == (event.job_id, 1, "acme", REQUEST)
     assert run.traceparent == TRACEPARENT
     assert run.start_by == event.created_at + timedelta(days=1)
+    assert intake.letters == []
+
+
+def asked(kind: type[AnyRequest], **changes: Any) -> AnyRequest:
+    """Make a request about a job of acme, an hour after its creation."""
+    fields = requested().model_dump() | {"requested_at": NOON + timedelta(hours=1)} | changes
+    return kind.model_validate(fields)
+
+
+async def test_a_retry_is_judged_like_a_first_request_and_may_wait_as_long() -> None:
+    fitting = asked(RetryRequested, run=2)
+    gone = REQUEST.model_copy(update={"report_type": "GONE"})
+    run, rejection = (
+        await judged(received(fitting), received(asked(RetryRequested, run=3, request=gone)))
+    ).requests
+    assert isinstance(run, NewRun)
+    assert (run.job_id, run.run, run.request) == (fitting.job_id, 2, REQUEST)
+    assert run.start_by == NOON + timedelta(hours=1, days=1)
+    assert isinstance(rejection, Rejection)
+    assert rejection.run.run == 3
+
+
+async def test_requests_of_a_batch_keep_their_order() -> None:
+    submitted = requested()
+    cancelled, deleted = (
+        asked(kind, job_id=submitted.job_id) for kind in (CancelRequested, DeleteRequested)
+    )
+    intake = await judged(received(submitted), received(cancelled), received(deleted))
+    run, cancellation, deletion = intake.requests
+    assert isinstance(run, NewRun)
+    assert cancellation == Cancellation(run.job_id, 1)
+    assert isinstance(deletion, Deletion)
+    assert (deletion.seen.job_id, deletion.seen.request) == (run.job_id, None)
+
+
+@pytest.mark.parametrize("kind", [RetryRequested, CancelRequested, DeleteRequested])
+async def test_what_is_asked_of_a_job_under_another_tenant_s_name_changes_nothing(
+    kind: type[AnyRequest],
+) -> None:
+    intake = await judged(received(asked(kind, tenant="mallory")))
+    assert intake.requests == []
+    assert [letter.topic for letter in intake.letters] == [Topic.DEAD_LETTER]
+
+
+@pytest.mark.parametrize("age", [timedelta(days=6, hours=23), timedelta(days=7, hours=1)])
+async def test_requests_of_a_job_whose_report_has_expired_are_left_alone(age: timedelta) -> None:
+    job = JobIds(IDS.keys, lambda: utc_now() - age).new("acme")
+    intake = await judged(
+        received(requested(job_id=job)),
+        received(asked(CancelRequested, job_id=job)),
+        received(asked(DeleteRequested, job_id=job)),
+        invalid=[unreadable(ce_subject=job)],
+    )
+    assert len(intake.requests) == (4 if age < timedelta(days=7) else 0)
     assert intake.letters == []
 
 

@@ -15,7 +15,7 @@ from report_worker.check import plugin_mistakes
 from report_worker.domain import UNREADABLE, Attempt, Outcome, RetryPolicy, artifact_folder
 from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
-from report_worker.handlers import RequestsHandler
+from report_worker.handlers import WANTED, RequestsHandler
 from report_worker.metrics import WorkerMetrics
 from report_worker.service import Dispatcher, DispatcherTimes, Queue, QueueTimes, Retention
 from report_worker.settings import Settings
@@ -149,6 +149,7 @@ def build_app(settings: Settings) -> Starlette:
                 handle=handler.handle,
                 metrics=ReaderMetrics(registry),
                 heartbeat=heartbeats["reader"],
+                wanted=WANTED,
             )
             checks.update(
                 readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))

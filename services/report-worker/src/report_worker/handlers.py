@@ -37,6 +37,9 @@ from shared.report_request import ReportRequest
 from shared.telemetry.trace import trace_id
 from shared.topics import Topic
 
+WANTED: Final = (ReportRequested, RetryRequested, CancelRequested, DeleteRequested)
+"""The events of the topic that the worker acts upon."""
+
 LARGEST_REQUEST: Final = 256 * 1024
 """Characters of a stored request. The gateway admits much less, and each event that tells of the
 end of a run carries the request, so it has to fit into a message with room to spare."""
@@ -77,7 +80,8 @@ class RequestsHandler:
     def _judge(self, batch: Batch) -> Intake:
         intake = Intake(progress=batch.progress)
         oldest = job_id.earliest(self._job_ids.clock() - self._retention)
-        intake.requests.extend(r for r in map(self._unreadable, batch.invalid) if r)
+        unreadable = filter(None, map(self._unreadable, batch.invalid))
+        intake.requests.extend(r for r in unreadable if r.run.job_id >= oldest)
         for received in batch.events:
             event = received.event
             if not isinstance(event, _AnyRequest):
