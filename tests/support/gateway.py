@@ -1,6 +1,6 @@
 """The gateway's application over fakes: real routes and use cases, no server and no I/O."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -23,12 +23,14 @@ from gateway.domain import (
     RememberedRequest,
     memory,
 )
-from gateway.metrics import RequestMetrics, SubmissionMetrics
+from gateway.metrics import ChangeMetrics, RequestMetrics, SubmissionMetrics
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.openapi import CONSTRUCTION
 from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
 from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, OpenAccess, Submissions
+from gateway.service.changes import Changes
+from gateway.service.following import Following, Pace
 from gateway.store import OpenArtifact
 from local_stack.paths import CATALOGUE
 from shared.bus import BusUnavailableError
@@ -44,6 +46,7 @@ RETENTION: Final = timedelta(days=7)
 KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
 BODY_TIMEOUT: Final = 0.2
 CLIENT_TIMEOUT: Final = 5.0
+PACE: Final = Pace(quiet=30, longest=60)
 
 REQUEST: Final[dict[str, Any]] = {
     "reportType": "ORDERS_SUMMARY",
@@ -130,6 +133,7 @@ class FakeReadModel:
         self.deleted: set[str] = set()
         self.is_away = False
         self.bounds: tuple[str, str] | None = None
+        self.reads: list[list[JobId]] = []
 
     def add(self, job: Job, tenant: str = "default") -> Job:
         self.jobs.setdefault(tenant, []).append(job)
@@ -145,6 +149,23 @@ class FakeReadModel:
         self._answer()
         found = (job for jobs in self.jobs.values() for job in jobs if job.job_id == job_id)
         return next(found, None)
+
+    async def current(self, tenants: Mapping[JobId, str]) -> dict[JobId, Job | None]:
+        self._answer()
+        self.reads.append(list(tenants))
+        found = {
+            job.job_id: job
+            for job_id, tenant in tenants.items()
+            for job in self.jobs.get(tenant, [])
+            if job.job_id == job_id
+        }
+        return {**found, **dict.fromkeys(tenants.keys() & self.deleted)}
+
+    def replace(self, job: Job) -> Job:
+        """Put another state of a job in the place of the one that is there."""
+        for jobs in self.jobs.values():
+            jobs[:] = [job if other.job_id == job.job_id else other for other in jobs]
+        return job
 
     async def newest(
         self, tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
@@ -242,7 +263,13 @@ class FakeGateway:
     def downloads(self) -> Downloads:
         return Downloads(self.jobs, self.links, self.artifacts)
 
-    def application(self) -> FastAPI:
+    def changes(self, capacity: int = 100) -> Changes:
+        """Return what wakes those who wait; only where its `run` runs, they are woken."""
+        return Changes(
+            self.read_model, capacity=capacity, metrics=ChangeMetrics(CollectorRegistry())
+        )
+
+    def application(self, changes: Changes | None = None) -> FastAPI:
         """Return the ASGI application."""
         app = assemble(FastAPI(**CONSTRUCTION), RequestMetrics(self.registry))
         submissions = self.submissions
@@ -253,12 +280,14 @@ class FakeGateway:
                 submissions, self.keys, memory=memory(RETENTION), clock=self.clock
             ),
             jobs=self.jobs,
+            following=Following(self.jobs, changes or self.changes(), PACE),
             downloads=self.downloads,
             report_types=ReportTypeList.of(shipped_catalogue()).json_bytes(),
             revision=revision_of(self.links, RETENTION),
             path_prefix="/v1",
             body_timeout=BODY_TIMEOUT,
             client_timeout=CLIENT_TIMEOUT,
+            longest_wait=60,
         )
         return app
 

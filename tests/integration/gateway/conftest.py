@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
+from tests.integration.gateway.live import Live, open_live
 from tests.support.servers import DatabaseUrls, Kafka
 
 
@@ -28,3 +29,20 @@ async def bench(
 @pytest.fixture
 def client(bench: Bench) -> httpx.AsyncClient:
     return bench.client
+
+
+@pytest.fixture
+async def live(
+    kafka: Kafka,
+    database: DatabaseUrls,
+    topic_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Live]:
+    """A gateway that is served over HTTP, and that loses patience soon."""
+    configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
+    monkeypatch.setenv("GATEWAY_STREAM_QUIET", "0.2")
+    monkeypatch.setenv("GATEWAY_CLIENT_TIMEOUT", "1")
+    await prepare(database)
+    async with open_live(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as live:
+        yield live

@@ -1,6 +1,6 @@
 """The gateway's composition root: builds everything once and gives it its life."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from gateway.authentication import build_access
 from gateway.domain import memory
-from gateway.metrics import RequestMetrics, SubmissionMetrics
+from gateway.metrics import ChangeMetrics, RequestMetrics, SubmissionMetrics
 from gateway.routes import failures, openapi
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.observing import ObservedRequests
@@ -25,18 +25,22 @@ from gateway.service import (
     KeyedSubmissions,
     Submissions,
 )
+from gateway.service.changes import Changes
+from gateway.service.following import Following, Pace
 from gateway.service.submissions import Publisher
 from gateway.settings import Settings
-from gateway.store import ApiKeyStore, ArtifactStore, IdempotencyKeys, ReadModel
+from gateway.store import CHANGED_CHANNEL, ApiKeyStore, ArtifactStore, IdempotencyKeys, ReadModel
 from shared.bus import BusConnection, BusPublisher, make_broker
 from shared.callback import CallbackPolicy
 from shared.catalogue import Catalogue, load_catalogue
 from shared.clock import utc_now
 from shared.database import migrations
+from shared.database.listen import listen
 from shared.database.pool import Database, open_database
 from shared.job_id import JobIds
 from shared.links import DownloadLinks
 from shared.service import require_revision, running
+from shared.serving import STOPPING
 from shared.settings import (
     ArtifactSettings,
     CallbackSettings,
@@ -64,6 +68,7 @@ class _Parts:
     catalogue: Catalogue
     artifacts: ArtifactStore
     metrics: SubmissionMetrics
+    change_metrics: ChangeMetrics
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -80,18 +85,22 @@ def build_app(settings: Settings) -> FastAPI:
             ArtifactSettings().artifacts_url, settings.store_timeout, settings.url_lifetime
         ),
         metrics=SubmissionMetrics(registry),
+        change_metrics=ChangeMetrics(registry),
     )
     checks: dict[str, Check] = {}
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         broker = make_broker(kafka, service=SERVICE)
         connection = BusConnection(broker, kafka)
         publisher = BusPublisher(broker, connection, kafka)
         async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
             read_model = ReadModel(database, _statement_timeout(settings))
+            changes = Changes(
+                read_model, capacity=settings.max_watchers, metrics=parts.change_metrics
+            )
             way_in = build_access(settings, database, _statement_timeout(settings))
-            services = _services(parts, way_in.access, read_model, database, publisher)
+            services = _services(parts, way_in.access, read_model, database, publisher, changes)
             app.state.services = services
             checks.update(_checks(database, read_model, connection))
             loops = {
@@ -99,9 +108,14 @@ def build_app(settings: Settings) -> FastAPI:
                 "kafka": connection.connect(),
                 "acknowledger": services.keyed_submissions.run_acknowledger(),
                 "key purger": services.keyed_submissions.run_purger(),
+                "changes": changes.run(),
+                "changes listener": listen(
+                    settings, channel=CHANGED_CHANNEL, service=SERVICE, wake=changes.wake
+                ),
             }
             async with running(loops):
-                yield
+                # Streams and waits are open answers: they end when the server begins to stop.
+                yield {STOPPING: changes.stop}
             await services.keyed_submissions.drain()
             await connection.close()
 
@@ -126,7 +140,12 @@ def assemble(app: FastAPI, metrics: RequestMetrics) -> FastAPI:
 
 
 def _services(
-    parts: _Parts, access: Access, read_model: ReadModel, database: Database, publisher: Publisher
+    parts: _Parts,
+    access: Access,
+    read_model: ReadModel,
+    database: Database,
+    publisher: Publisher,
+    changes: Changes,
 ) -> Services:
     job_ids = JobIds(parts.jobs.key_ring, utc_now)
     links = DownloadLinks(parts.links.public_url, parts.links.key_ring, utc_now)
@@ -155,12 +174,16 @@ def _services(
             clock=utc_now,
         ),
         jobs=jobs,
+        following=Following(
+            jobs, changes, Pace(parts.settings.stream_quiet, parts.settings.stream_longest)
+        ),
         downloads=Downloads(jobs, links, parts.artifacts),
         report_types=ReportTypeList.of(parts.catalogue).json_bytes(),
         revision=revision_of(links, parts.jobs.report_retention),
         path_prefix=urlsplit(parts.links.public_url).path,
         body_timeout=parts.settings.body_timeout,
         client_timeout=parts.settings.client_timeout,
+        longest_wait=parts.settings.longest_wait,
     )
 
 

@@ -1,6 +1,6 @@
 """The gateway's own Prometheus metrics."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.telemetry.metrics import LATENCY_BUCKETS
 
@@ -36,5 +36,21 @@ class SubmissionMetrics:
         self.publish_failures = Counter(
             "report_jobs_gateway_publish_failures",
             "Submissions answered with 503 because no acknowledgement came in time",
+            registry=registry,
+        )
+
+
+class ChangeMetrics:
+    """Who waits for changes of jobs, and what telling them takes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.watches = Gauge(
+            "report_jobs_gateway_watches",
+            "Clients that wait for a change of a job or follow one",
+            registry=registry,
+        )
+        self.reads = Counter(
+            "report_jobs_gateway_change_reads",
+            "Statements that read changed jobs, many at a time",
             registry=registry,
         )

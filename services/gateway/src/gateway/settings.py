@@ -61,7 +61,6 @@ class Settings(ServiceSettings):
     """How long a client may take to send a request's body."""
     store_timeout: Seconds = 10.0
     """How long the artifact store may take to answer, or to give the next part of a file."""
-
     client_timeout: Seconds = 30.0
     """How long a client may leave unread what it is sent, before it is cut off."""
     downloads: Literal["redirect", "stream"] = "redirect"
@@ -69,6 +68,15 @@ class Settings(ServiceSettings):
     they can't reach the store. Files in a folder always come through the gateway."""
     download_url_lifetime: Seconds = 300.0
     """How long the URL works that a client is redirected to; its link makes new ones."""
+
+    longest_wait: Annotated[int, Field(ge=0)] = 60
+    """How many seconds a request may prefer to wait for a change of its job."""
+    stream_quiet: Seconds = 15.0
+    """After how much silence a stream of events shows that it is alive."""
+    stream_longest: Seconds = 3600.0
+    """How long a stream lives; its client comes back, and is asked again who it is."""
+    max_watchers: Annotated[int, Field(ge=1)] = 5000
+    """How many clients may follow jobs or wait for changes at the same time."""
 
     @property
     def url_lifetime(self) -> timedelta | None:

@@ -24,6 +24,8 @@ from gateway.domain.errors import (
     ReadModelUnavailableError,
     ReportNotReadyError,
     RequestRefusedError,
+    TooManyWatchersError,
+    WatchEndedError,
 )
 from gateway.domain.idempotency import (
     KeyedRequest,
@@ -95,8 +97,10 @@ __all__ = [
     "Run",
     "Scope",
     "StoredArtifact",
+    "TooManyWatchersError",
     "Validators",
     "Vector",
+    "WatchEndedError",
     "WebhookOutcome",
     "clamp_page_size",
     "fingerprint",

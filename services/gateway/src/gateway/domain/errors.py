@@ -96,3 +96,11 @@ class KeysUnavailableError(Exception):
 
 class ArtifactStoreUnavailableError(Exception):
     """The artifact store didn't answer in time; a later try may succeed."""
+
+
+class TooManyWatchersError(Exception):
+    """As many clients as we have room for wait for changes already."""
+
+
+class WatchEndedError(Exception):
+    """There is nothing more to wait for: the client left, or the gateway stops."""

@@ -1,10 +1,11 @@
 """The HTTP routes: each decodes, makes one call and maps the result."""
 
-from gateway.routes import download, jobs, report_types, submission
+from gateway.routes import download, events, jobs, report_types, submission
 
 ROUTES = (
     *submission.router.routes,
     *jobs.router.routes,
+    *events.router.routes,
     *download.router.routes,
     *report_types.router.routes,
 )

@@ -28,6 +28,7 @@ from gateway.domain import (
     ReadModelUnavailableError,
     ReportNotReadyError,
     RequestRefusedError,
+    TooManyWatchersError,
 )
 from gateway.routes.problems import ProblemError, ProblemType, other_response, problem_response
 from gateway.routes.violations import from_validation
@@ -90,6 +91,11 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
     ArtifactStoreUnavailableError: ProblemError(
         ProblemType.UNAVAILABLE, "The file can't be read at the moment. Try again.", headers=_RETRY
     ),
+    TooManyWatchersError: ProblemError(
+        ProblemType.UNAVAILABLE,
+        "Too many clients follow jobs at the moment. Try again, or poll.",
+        headers=_RETRY,
+    ),
 }
 
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
@@ -113,6 +119,11 @@ def install(app: FastAPI) -> None:
     }
     for error, handler in handlers.items():
         app.add_exception_handler(error, cast("_Handler", handler))
+
+
+def as_problem(error: Exception, path: str) -> bytes:
+    """Return the problem that a failure is, for an answer that has begun already."""
+    return bytes(problem_response(_FIXED[type(error)], path).body)
 
 
 async def _on_fixed(request: Request, error: Exception) -> Response:

@@ -8,11 +8,17 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 from starlette.responses import Response
 
-from gateway.domain import DEFAULT_PAGE_SIZE, JobFilter, JobStatus, clamp_page_size, lists_tag
+from gateway.domain import DEFAULT_PAGE_SIZE, Job, JobFilter, JobStatus, clamp_page_size, lists_tag
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJobDetails, ReportJobList
+from gateway.routes.preferences import (
+    APPLIED_HEADER,
+    PREFER_PARAMETER,
+    preferred_wait,
+    unless_client_leaves,
+)
 from gateway.routes.problems import ProblemType
-from gateway.routes.services import Reader, services_of
+from gateway.routes.services import Reader, Services, services_of
 
 router = APIRouter(tags=["Reports"])
 
@@ -65,12 +71,13 @@ _JOB: Final[dict[int | str, dict[str, Any]]] = {
                 "description": "Seconds to wait before the next poll, until the job has ended.",
             },
             "ETag": _ETAG_HEADER,
+            "Preference-Applied": APPLIED_HEADER,
         },
         "content": {"application/json": {"examples": examples.JOBS}},
     },
     304: {
         "description": "The job is as the entity tag in If-None-Match has it",
-        "headers": {"ETag": _ETAG_HEADER},
+        "headers": {"ETag": _ETAG_HEADER, "Preference-Applied": APPLIED_HEADER},
     },
 }
 
@@ -91,14 +98,14 @@ _JOB_RESPONSES: Final = {
     "/report-jobs/{jobId}",
     summary="Get the headers of a report job's status",
     operation_id="headReportJob",
-    openapi_extra={"parameters": [_IF_NONE_MATCH]},
+    openapi_extra={"parameters": [_IF_NONE_MATCH, PREFER_PARAMETER]},
     responses=_JOB_RESPONSES,
 )
 @router.get(
     "/report-jobs/{jobId}",
     summary="Get status of a report job",
     operation_id="getReportJob",
-    openapi_extra={"parameters": [_IF_NONE_MATCH]},
+    openapi_extra={"parameters": [_IF_NONE_MATCH, PREFER_PARAMETER]},
     responses=_JOB_RESPONSES,
 )
 async def get_report_job(
@@ -109,19 +116,37 @@ async def get_report_job(
     """Say where a job stands.
 
     The answer is 200 for every state of the job, FAILED included. Poll at the pace of
-    `Retry-After`; there is none once the job has ended.
+    `Retry-After`; there is none once the job has ended. `Prefer: wait=N` saves the polling: the
+    answer comes when the state changes, or after N seconds. With `If-None-Match` every change of
+    the job counts, its progress included; without it a change of `status` or `run`.
     """
     services = services_of(request)
-    view = services.jobs.view(await services.jobs.find(job_id, tenant))
-    tag = f"{view.job.vector}-{services.revision}"
-    headers = {**_ASK_AGAIN, "etag": f'"{tag}"'}
+    known = ", ".join(request.headers.getlist("if-none-match"))
+
+    def is_known(job: Job) -> bool:
+        return lists_tag(known, _tag(services, job))
+
+    seconds = preferred_wait(request, services.longest_wait)
+    if seconds:
+        change = services.following.wait(job_id, tenant, seconds, is_known if known else None)
+        job = await unless_client_leaves(request, change)
+    else:
+        job = await services.jobs.find(job_id, tenant)
+    view = services.jobs.view(job)
+    headers = {**_ASK_AGAIN, "etag": f'"{_tag(services, job)}"'}
     if view.retry_after is not None:
         headers["retry-after"] = str(view.retry_after)
-    if lists_tag(", ".join(request.headers.getlist("if-none-match")), tag):
+    if seconds:
+        headers["preference-applied"] = f"wait={seconds}"
+    if is_known(job):
         return Response(status_code=304, headers=headers)
     return Response(
         ReportJobDetails.of(view).json_bytes(), headers=headers, media_type="application/json"
     )
+
+
+def _tag(services: Services, job: Job) -> str:
+    return f"{job.vector}-{services.revision}"
 
 
 @router.get(

@@ -11,27 +11,30 @@ from fastapi import Depends, Request
 
 from gateway.domain import NotAuthenticatedError, NotPermittedError, Scope
 from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, Submissions
+from gateway.service.following import Following
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """Built once by `app`, kept in the application's state.
 
-    `path_prefix` is the path of PUBLIC_URL, `report_types` the catalogue's JSON, `body_timeout`
-    and `client_timeout` in seconds. `revision` stands for all that a job's JSON shows beside what
-    is stored of the job.
+    `path_prefix` is the path of PUBLIC_URL, `report_types` the catalogue's JSON, `body_timeout`,
+    `client_timeout` and `longest_wait` in seconds. `revision` stands for all that a job's JSON
+    shows beside what is stored of the job.
     """
 
     access: Access
     submissions: Submissions
     keyed_submissions: KeyedSubmissions
     jobs: Jobs
+    following: Following
     downloads: Downloads
     report_types: bytes
     revision: str
     path_prefix: str
     body_timeout: float
     client_timeout: float
+    longest_wait: int
 
 
 def services_of(request: Request) -> Services:

@@ -4,10 +4,11 @@ from gateway.store.api_keys import API_KEYS_CHANNEL, ApiKeyStore
 from gateway.store.artifacts import ArtifactStore, OpenArtifact
 from gateway.store.idempotency_keys import IdempotencyKeys
 from gateway.store.issuer import OpenIdProvider, is_trustworthy
-from gateway.store.read_model import ReadModel
+from gateway.store.read_model import CHANGED_CHANNEL, ReadModel
 
 __all__ = [
     "API_KEYS_CHANNEL",
+    "CHANGED_CHANNEL",
     "ApiKeyStore",
     "ArtifactStore",
     "IdempotencyKeys",

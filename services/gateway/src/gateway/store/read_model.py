@@ -1,7 +1,7 @@
 """Reads the projector's `read_model.jobs`, which the gateway's role may select from."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -17,12 +17,20 @@ from gateway.store.job_rows import COLUMNS, facts_of, job_of
 from shared.database.pool import TRANSIENT_ERRORS, Database
 from shared.job_id import JobId, created_at
 
+CHANGED_CHANNEL: Final = "report_jobs_read_model"
+"""Where the projector tells which jobs changed: ids, or nothing where they are too many."""
+
 # With the watermark in the same snapshot: it is advanced before rows are purged, so that a row
 # that is missing and younger than it was never there.
 _GET: Final = f"""
     SELECT {COLUMNS}, j.history, j.deleted_at, w.purged_before
     FROM (SELECT max(purged_before) AS purged_before FROM read_model.watermark) AS w
     LEFT JOIN read_model.jobs AS j ON j.job_id = $1 AND ($2::text IS NULL OR j.tenant = $2)
+"""  # noqa: S608 - constants only
+
+_CURRENT: Final = f"""
+    SELECT {COLUMNS}, j.history, j.tenant, j.deleted_at
+    FROM read_model.jobs AS j WHERE j.job_id = ANY($1)
 """  # noqa: S608 - constants only
 
 _NEWEST: Final = f"""
@@ -66,6 +74,20 @@ class ReadModel:
         """
         return await self._get(job_id, None)
 
+    async def current(self, tenants: Mapping[JobId, str]) -> dict[JobId, Job | None]:
+        """Return the jobs that have a row, each of the tenant given; None for a tombstone.
+
+        Raises:
+            ReadModelUnavailableError: where the database doesn't answer.
+
+        """
+        rows = await self._fetch(_CURRENT, list(tenants))
+        return {
+            JobId(row["job_id"]): None if row["deleted_at"] else _whole(row)
+            for row in rows
+            if row["tenant"] == tenants[row["job_id"]]
+        }
+
     async def newest(
         self, tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
     ) -> list[Job]:
@@ -91,7 +113,7 @@ class ReadModel:
         if row["deleted_at"] is not None:
             raise JobDeletedError
         if row["job_id"] is not None:
-            return job_of(row, facts_of(row["history"]))
+            return _whole(row)
         purged_before = row["purged_before"]
         if purged_before is not None and created_at(job_id) < purged_before:
             raise JobExpiredError
@@ -104,3 +126,7 @@ class ReadModel:
         except _UNAVAILABLE as error:
             raise ReadModelUnavailableError(type(error).__name__) from error
         return records
+
+
+def _whole(row: asyncpg.Record) -> Job:
+    return job_of(row, facts_of(row["history"]))

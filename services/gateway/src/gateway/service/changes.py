@@ -1,0 +1,173 @@
+"""Wakes those who wait for a change of a job; the projector's notifications say which changed."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from gateway.domain import (
+    Job,
+    JobDeletedError,
+    ReadModelUnavailableError,
+    TooManyWatchersError,
+    Vector,
+    WatchEndedError,
+)
+from gateway.metrics import ChangeMetrics
+from shared.backoff import Backoff
+from shared.job_id import JobId
+
+_BATCH: Final = 500
+_log = structlog.get_logger()
+
+
+class ChangedJobs(Protocol):
+    """The read model."""
+
+    async def current(self, tenants: Mapping[JobId, str]) -> Mapping[JobId, Job | None]:
+        """Return the jobs that have rows for these tenants; None for one that was deleted."""
+
+
+class Watch:
+    """What one client waits for: the newest state of one job, however many there were."""
+
+    __slots__ = ("_end", "_job", "_news")
+
+    def __init__(self) -> None:
+        self._job: Job | None = None
+        self._end: Exception | None = None
+        self._news = asyncio.Event()
+
+    async def beyond(self, known: Vector) -> Job:
+        """Return the job's newest state as soon as one is beyond `known`.
+
+        A state that isn't comes from a read that was overtaken, or from a read model that is
+        being rebuilt: what follows it will be.
+
+        Raises:
+            JobDeletedError: where the job was deleted.
+            WatchEndedError: where there is no more to wait for: the client left, or we stop.
+
+        """
+        while self._job is None or not self._job.vector.is_beyond(known):
+            if self._end is not None:
+                raise self._end
+            self._news.clear()
+            await self._news.wait()
+        return self._job
+
+    def show(self, job: Job) -> None:
+        """Take a state that was read."""
+        self._job = job
+        self._news.set()
+
+    def end(self, error: Exception) -> None:
+        """Let whoever waits hear that nothing will come any more."""
+        self._end = error
+        self._news.set()
+
+
+@dataclass(slots=True)
+class _Watched:
+    """The watches of one job. Its id is certified for one tenant, so it has no other's."""
+
+    tenant: str
+    watches: set[Watch] = field(default_factory=set)
+
+
+class Changes:
+    """Reads each changed job once for all who watch it, and nothing for the others.
+
+    What it remembers is one entry per watch, and `capacity` bounds them. Reads batch by
+    backpressure: what changes while one runs is read by the next.
+    """
+
+    def __init__(self, source: ChangedJobs, *, capacity: int, metrics: ChangeMetrics) -> None:
+        self._source = source
+        self._capacity = capacity
+        self._metrics = metrics
+        self._watched: dict[JobId, _Watched] = {}
+        self._count = 0
+        self._stale: set[JobId] = set()
+        self._has_stale = asyncio.Event()
+        self._is_stopping = False
+
+    @contextmanager
+    def watch(self, job_id: JobId, tenant: str) -> Iterator[Watch]:
+        """Watch a job while the body runs. Read its state after this began, so that none is missed.
+
+        Raises:
+            TooManyWatchersError: where there is no room for one more.
+
+        """
+        if self._count >= self._capacity or self._is_stopping:
+            raise TooManyWatchersError
+        watch = Watch()
+        self._watched.setdefault(job_id, _Watched(tenant)).watches.add(watch)
+        self._count_by(1)
+        try:
+            yield watch
+        finally:
+            self._count_by(-1)
+            watched = self._watched[job_id]
+            watched.watches.discard(watch)
+            if not watched.watches:
+                del self._watched[job_id]
+                self._stale.discard(job_id)
+
+    def wake(self, payload: str) -> None:
+        """Take a notification: the ids that changed, or nothing where it may be any of them."""
+        changed = (JobId(text) for text in payload.split()) if payload else self._watched
+        self._stale.update(job_id for job_id in changed if job_id in self._watched)
+        if self._stale:
+            self._has_stale.set()
+
+    def stop(self) -> None:
+        """End all watches, and let no new ones begin: the process is about to end."""
+        self._is_stopping = True
+        for watched in self._watched.values():
+            for watch in watched.watches:
+                watch.end(WatchEndedError())
+
+    async def run(self) -> None:
+        """Read what changed and show it, for ever."""
+        backoff = Backoff(first=0.1, longest=2.0)
+        failures = 0
+        while True:
+            await self._has_stale.wait()
+            batch = self._next_batch()
+            try:
+                if batch:
+                    self._metrics.reads.inc()
+                    self._show(await self._source.current(batch))
+                failures = 0
+            except ReadModelUnavailableError as error:
+                self._stale.update(batch.keys() & self._watched.keys())
+                self._has_stale.set()
+                failures += 1
+                _log.warning("changed jobs can't be read", jobs=len(batch), error=str(error))
+                await asyncio.sleep(backoff.delay(failures))
+
+    def _next_batch(self) -> dict[JobId, str]:
+        """Return the next jobs to read with their tenants; none where all who waited have left."""
+        size = min(len(self._stale), _BATCH)
+        batch = [self._stale.pop() for _ in range(size)]
+        if not self._stale:
+            self._has_stale.clear()
+        return {job_id: self._watched[job_id].tenant for job_id in batch}
+
+    def _show(self, jobs: Mapping[JobId, Job | None]) -> None:
+        for job_id, job in jobs.items():
+            watched = self._watched.get(job_id)
+            for watch in watched.watches if watched else ():
+                if job is None:
+                    watch.end(JobDeletedError())
+                else:
+                    watch.show(job)
+
+    def _count_by(self, difference: int) -> None:
+        self._count += difference
+        self._metrics.watches.set(self._count)
