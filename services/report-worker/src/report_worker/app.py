@@ -168,7 +168,7 @@ def build_app(settings: Settings) -> Starlette:
                             settings,
                             channel=CHANNEL,
                             service=SERVICE,
-                            wake=lambda word: _wake(dispatcher, word),
+                            wake=lambda word: _wake(dispatcher, queue, word),
                         ),
                     }
                 ),
@@ -210,11 +210,12 @@ def _child_setup(settings: Settings, catalogue: Catalogue) -> Setup:
     )
 
 
-def _wake(dispatcher: Dispatcher, word: str) -> None:
+def _wake(dispatcher: Dispatcher, queue: Queue, word: str) -> None:
     """Pass on what a worker said; after a new connection neither word may have been heard."""
     if word in ("", CANCELLED):
         dispatcher.wake_beat()
     if word != CANCELLED:
+        queue.hear_of_waiting()
         dispatcher.wake()
 
 

@@ -18,8 +18,23 @@ from report_worker.domain.outcomes import (
     Released,
 )
 from report_worker.domain.progress import ProgressReport, never_back, progressed, started
-from report_worker.domain.requests import Cancellation, Deletion, Rejection, Request, Round, rounds
-from report_worker.domain.runs import Attempt, NewRun, Run, WaitingRun, artifact_folder
+from report_worker.domain.requests import (
+    Cancellation,
+    Deletion,
+    Rejection,
+    Request,
+    Round,
+    first_runs,
+    rounds,
+)
+from report_worker.domain.runs import (
+    Attempt,
+    NewRun,
+    Run,
+    WaitingRun,
+    artifact_folder,
+    first_attempt,
+)
 from report_worker.domain.waiting import cancelled, expired, rejected
 
 __all__ = [
@@ -53,6 +68,8 @@ __all__ = [
     "cancelled",
     "ending",
     "expired",
+    "first_attempt",
+    "first_runs",
     "never_back",
     "progressed",
     "rejected",

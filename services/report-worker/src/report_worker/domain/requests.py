@@ -78,6 +78,17 @@ def rounds(requests: Iterable[Request]) -> list[Round]:
     return made
 
 
+def first_runs(requests: Iterable[Request]) -> list[NewRun] | None:
+    """Return the runs of a batch that asks for nothing but first runs of different jobs."""
+    runs: dict[JobId, NewRun] = {}
+    for request in requests:
+        if not isinstance(request, NewRun) or request.run > 1:
+            return None
+        if runs.setdefault(request.job_id, request) != request:
+            return None
+    return list(runs.values())
+
+
 def job_of(request: Request) -> JobId:
     """Return the job that a request is about."""
     match request:

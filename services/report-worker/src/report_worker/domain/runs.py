@@ -52,6 +52,25 @@ class Attempt(Run):
     losses: int
 
 
+def first_attempt(run: NewRun, token: UUID, started_at: datetime) -> Attempt:
+    """Return the attempt that begins as its run arrives."""
+    return Attempt(
+        job_id=run.job_id,
+        run=run.run,
+        tenant=run.tenant,
+        created_at=run.created_at,
+        report_type=run.report_type,
+        format=run.format,
+        request=run.request,
+        traceparent=run.traceparent,
+        attempt=1,
+        token=token,
+        started_at=started_at,
+        failures=0,
+        losses=0,
+    )
+
+
 class Identity(TypedDict):
     """The fields that all events of a run begin with."""
 

@@ -1,9 +1,12 @@
 """Each change of the queue, in one transaction with the events that tell of it."""
 
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from report_worker import domain, store
 from report_worker.domain import (
@@ -11,14 +14,18 @@ from report_worker.domain import (
     Cancelled,
     Ending,
     Lost,
+    NewRun,
     ProgressReport,
     Request,
     RetryPolicy,
 )
 from report_worker.metrics import WorkerMetrics
+from report_worker.service.database_clock import DatabaseClock
+from report_worker.service.hearsay import Hearsay
 from report_worker.service.messages import message
 from report_worker.service.reporting import report_ending, report_unattempted
 from report_worker.service.requests import EndedRun, apply
+from report_worker.store import Arrival
 from shared import outbox
 from shared.clock import Clock
 from shared.database import positions
@@ -78,6 +85,7 @@ class Queue:
         clock: Clock,
         metrics: WorkerMetrics,
         tenant_limit: int | None = None,
+        new_token: Callable[[], UUID] = lambda: UUID(bytes=secrets.token_bytes(16), version=4),
     ) -> None:
         self._database = database
         self._outbox = outbox_
@@ -87,15 +95,26 @@ class Queue:
         self._clock = clock
         self._metrics = metrics
         self._tenant_limit = tenant_limit
+        self._new_token = new_token
+        self._hearsay = Hearsay()
+        self._database_clock = DatabaseClock()
         # What this process missed before it started may have been an outage.
         self.put_off_reaping()
 
+    def hear_of_waiting(self) -> None:
+        """Say that runs may wait to be claimed."""
+        self._hearsay.hear()
+
     async def take_in(self, intake: Intake, *, free_slots: int) -> list[Attempt]:
         """Let requests take effect, and begin at once what there are slots for."""
+        arrivals = self._arrivals(intake, free_slots)
+        if arrivals is not None:
+            return await self._begin(arrivals, intake.progress)
         async with self._database.transaction() as conn:
             effects = await apply(conn, intake.requests, self._clock())
             attempts, begun = await self._claim(conn, free_slots)
             if effects.queued - {(attempt.job_id, attempt.run) for attempt in attempts}:
+                self._hearsay.hear()
                 await store.notify(conn, store.QUEUED)
             if effects.is_any_to_stop:
                 await store.notify(conn, store.CANCELLED)
@@ -117,10 +136,14 @@ class Queue:
 
     async def finish(self, endings: Sequence[Ending], *, free_slots: int) -> list[Attempt]:
         """End attempts, and begin others in their slots."""
+        if self._hearsay.is_quiet and not any(ending.is_due_at_once for ending in endings):
+            await self._finish_quietly(endings)
+            return []
         async with self._database.transaction() as conn:
             counted = await self._finish(conn, endings)
             attempts, begun = await self._claim(conn, free_slots)
             if _due_at_once(counted) - {(attempt.job_id, attempt.run) for attempt in attempts}:
+                self._hearsay.hear()
                 await store.notify(conn, store.QUEUED)
             await outbox.add(conn, begun)
         self._outbox.publish([*(message for _, message in counted), *begun])
@@ -190,7 +213,9 @@ class Queue:
     async def count(self) -> None:
         """Bring the gauges of queued and running runs up to date."""
         async with self._database.connection() as conn:
+            asked_at = time.monotonic()
             counts = await store.counts(conn)
+        self._database_clock.observe(counts.counted_at, asked_at=asked_at)
         self._metrics.queued.set(counts.queued)
         self._metrics.running.set(counts.running)
 
@@ -199,13 +224,43 @@ class Queue:
     ) -> tuple[list[Attempt], list[OutgoingMessage]]:
         if free_slots < 1:
             return [], []
+        rumours = self._hearsay.rumours
         attempts = await store.claim(
             conn, limit=free_slots, lease=self._times.lease, tenant_limit=self._tenant_limit
         )
+        self._hearsay.learn(is_any_left=len(attempts) == free_slots, rumours=rumours)
         return attempts, [
             message(attempt, domain.started(attempt, self._worker), attempt.started_at)
             for attempt in attempts
         ]
+
+    def _arrivals(self, intake: Intake, free_slots: int) -> list[Arrival] | None:
+        """Return what a batch brings; None unless all of it can begin and nothing waits."""
+        now = self._database_clock.now()
+        if now is None or not self._hearsay.is_quiet or self._tenant_limit or intake.letters:
+            return None
+        runs = domain.first_runs(intake.requests)
+        if runs is None or len(runs) > free_slots or any(run.start_by <= now for run in runs):
+            return None
+        return [self._arrival(run, now) for run in runs]
+
+    def _arrival(self, run: NewRun, now: datetime) -> Arrival:
+        attempt = domain.first_attempt(run, self._new_token(), now)
+        return Arrival(run, attempt, message(run, domain.started(attempt, self._worker), now))
+
+    async def _begin(self, arrivals: Sequence[Arrival], progress: Progress) -> list[Attempt]:
+        async with self._database.connection() as conn:
+            begun = await store.begin(conn, arrivals, progress, lease=self._times.lease)
+        self._outbox.publish([arrival.message for arrival in begun])
+        self._metrics.taken_in.inc(len(begun))
+        return [arrival.attempt for arrival in begun]
+
+    async def _finish_quietly(self, endings: Sequence[Ending]) -> None:
+        """End attempts when nothing waits for their slots; each statement is a transaction."""
+        async with self._database.connection() as conn:
+            counted = await self._finish(conn, endings)
+        self._outbox.publish([message for _, message in counted])
+        self._report(endings, counted)
 
     async def _finish(self, conn: Connection, endings: Sequence[Ending]) -> _Told:
         """Store endings; those that would have a cancelled run go on become its end."""

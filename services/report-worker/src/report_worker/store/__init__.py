@@ -1,5 +1,6 @@
 """The worker's Postgres schema: queue and leases. Every time here is the database's."""
 
+from report_worker.store.arrivals import Arrival, begin
 from report_worker.store.intake import (
     RunKey,
     Stoppable,
@@ -27,12 +28,14 @@ __all__ = [
     "CANCELLED",
     "CHANNEL",
     "QUEUED",
+    "Arrival",
     "Counts",
     "Expired",
     "Held",
     "Overdue",
     "RunKey",
     "Stoppable",
+    "begin",
     "bury",
     "claim",
     "counts",

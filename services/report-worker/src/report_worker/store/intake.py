@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from report_worker.domain import NewRun, Run, WaitingRun
-from report_worker.store.rows import waiting_run_of
+from report_worker.store.rows import stored_request, waiting_run_of
 from shared.database.pool import Connection
 
 RunKey = tuple[str, int]
@@ -108,7 +108,10 @@ async def insert(
         [r.created_at for r in runs],
         [r.report_type for r in runs],
         [r.format for r in runs],
-        [_request(r) if state == "queued" else None for r, state in zip(runs, states, strict=True)],
+        [
+            stored_request(r) if state == "queued" else None
+            for r, state in zip(runs, states, strict=True)
+        ],
         [r.traceparent for r in runs],
         [r.start_by for r in runs],
         states,
@@ -158,7 +161,3 @@ async def bury(conn: Connection, last_runs: Sequence[Run]) -> None:
         [r.report_type for r in last_runs],
         [r.format for r in last_runs],
     )
-
-
-def _request(run: NewRun) -> str | None:
-    return run.request.model_dump_json(by_alias=True) if run.request else None

@@ -3,7 +3,7 @@
 from asyncpg import Record
 from pydantic import ValidationError
 
-from report_worker.domain import Attempt, WaitingRun
+from report_worker.domain import Attempt, Run, WaitingRun
 from shared.events import RequestedReport
 from shared.job_id import JobId
 
@@ -40,6 +40,11 @@ def waiting_run_of(row: Record) -> WaitingRun:
         traceparent=row["traceparent"],
         attempt=row["attempt"] if row["started_at"] else 0,
     )
+
+
+def stored_request(run: Run) -> str | None:
+    """Spell a run's request as its row keeps it."""
+    return run.request.model_dump_json(by_alias=True) if run.request else None
 
 
 def _request(stored: str) -> RequestedReport | None:

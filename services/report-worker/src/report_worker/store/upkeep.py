@@ -33,7 +33,8 @@ DELETE FROM runs WHERE (job_id, run) IN (
 # Two counts, because each can use its own partial index however many runs have ended.
 _COUNTS: Final = """
 SELECT (SELECT count(*) FROM runs WHERE state = 'queued') AS queued,
-       (SELECT count(*) FROM runs WHERE state = 'running') AS running
+       (SELECT count(*) FROM runs WHERE state = 'running') AS running,
+       clock_timestamp() AS counted_at
 """
 
 
@@ -51,6 +52,7 @@ class Counts:
 
     queued: int
     running: int
+    counted_at: datetime
 
 
 async def overdue(conn: Connection, *, limit: int) -> Overdue | None:
@@ -73,4 +75,6 @@ async def notify(conn: Connection, word: str) -> None:
 async def counts(conn: Connection) -> Counts:
     """Return how many runs are queued and running."""
     row = await conn.fetchrow(_COUNTS)
-    return Counts(**row) if row else Counts(0, 0)
+    if row is None:
+        raise LookupError("a statement without a FROM has one row")
+    return Counts(**row)
