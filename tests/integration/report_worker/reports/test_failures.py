@@ -165,7 +165,7 @@ async def test_a_folder_that_cannot_be_written_to_is_transient(
 ) -> None:
     error = await failure(make(SIMPLE, file_format))
     assert (error.code, error.transient) == (ErrorCode.GENERATION_FAILED, True)
-    assert error.message == "The report's file could not be stored."
+    assert error.message.startswith("The report's file could not be stored: the artifact store ")
 
 
 @pytest.mark.parametrize("kind", [SIMPLE, ENDLESS])
@@ -193,7 +193,7 @@ async def test_an_object_store_that_refuses_or_is_silent_is_transient(
             )
         )
     assert error.transient
-    assert error.message == "The report's file could not be stored."
+    assert error.message.startswith("The report's file could not be stored: the artifact store ")
 
 
 @asynccontextmanager

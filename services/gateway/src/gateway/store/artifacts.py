@@ -1,10 +1,11 @@
 """Reads report files from the artifact store; paths come from the read model, never a client."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
@@ -12,6 +13,9 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 from typing_extensions import Buffer
 
 from gateway.domain import ArtifactMissingError, ArtifactStoreUnavailableError, ByteRange
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 _CHUNK_BYTES: Final = 256 * 1024
 _T = TypeVar("_T")
@@ -100,7 +104,10 @@ def _open(url: str) -> ObjectStore:
         if url.startswith("file:"):
             return from_url(url, mkdir=True)  # whoever comes first makes the folder
         # A download takes as long as its reader; each part of it has a time limit here.
-        return from_url(url, client_options={"timeout": timedelta(days=1)})
+        options: ClientConfig = {"timeout": timedelta(days=1)}
+        if os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true":
+            options["allow_http"] = True  # options make the store forget this variable
+        return from_url(url, client_options=options)
     except (BaseError, ValueError) as error:
         # The URL may hold credentials, and the error may quote it.
         problem = "is not the URL of an artifact store that can be opened, such as file:///reports"

@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,17 +17,36 @@ from report_worker.reports.errors import store_unavailable
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile
+    from obstore.store import ClientConfig, RetryConfig
 
 PART_BYTES = 8 * 1024 * 1024
 _CONCURRENT_PARTS = 2
+_CONNECT_TIMEOUT = timedelta(seconds=5)
+_REQUEST_TIMEOUT = timedelta(seconds=30)
+_RETRIES: "RetryConfig" = {
+    "max_retries": 5,
+    "retry_timeout": timedelta(seconds=30),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=5),
+        "base": 2,
+    },
+}
 
 
 def open_store(url: str) -> ObjectStore:
-    """Open `file:///folder` (made when missing) or `s3://bucket/prefix` and its like."""
+    """Open `file:///folder` (made when missing) or `s3://bucket/prefix` and its like.
+
+    Endpoint and credentials come from the environment, such as `AWS_*`. An object store that is
+    busy or away is asked again for half a minute.
+    """
     if urlsplit(url).scheme == "file":
         # Clean-up would remove a folder just made for another attempt's file.
         return from_url(url, mkdir=True, automatic_cleanup=False)
-    return from_url(url)
+    options: ClientConfig = {"connect_timeout": _CONNECT_TIMEOUT, "timeout": _REQUEST_TIMEOUT}
+    if os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true":
+        options["allow_http"] = True  # options that are given make the store forget this variable
+    return from_url(url, client_options=options, retry_config=_RETRIES)
 
 
 class ArtifactWriter:
@@ -65,12 +86,16 @@ async def artifact_writer(
 
     `time_limit` bounds each write and the completion, in seconds.
     """
-    # A local folder has no place for a media type.
-    attributes = None if isinstance(store, LocalStore) else {"Content-Type": media_type}
+    # A local folder has no place for these; a store's own link has nobody else to add them.
+    file_name = path.rpartition("/")[2]
+    attributes = {
+        "Content-Type": media_type,
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+    }
     upload = obstore.open_writer_async(
         store,
         path,
-        attributes=attributes,
+        attributes=None if isinstance(store, LocalStore) else attributes,
         buffer_size=PART_BYTES,
         max_concurrency=_CONCURRENT_PARTS,
     )
@@ -98,4 +123,4 @@ async def _bounded(operation: Awaitable[object], seconds: float) -> None:
         async with asyncio.timeout(seconds):
             await operation
     except (TimeoutError, OSError, obstore.exceptions.BaseError) as error:
-        raise store_unavailable() from error
+        raise store_unavailable(error) from error

@@ -1,5 +1,7 @@
 """Why a report could not be made: a code, words for people, and whether to try again."""
 
+import errno
+import re
 from enum import StrEnum
 
 import asyncpg
@@ -47,11 +49,33 @@ def source_unavailable() -> ReportError:
     )
 
 
-def store_unavailable() -> ReportError:
+def store_unavailable(error: BaseException) -> ReportError:
     """The artifact store can't be reached, is full, or refuses the file."""
     return ReportError(
-        ErrorCode.GENERATION_FAILED, "The report's file could not be stored.", transient=True
+        ErrorCode.GENERATION_FAILED,
+        f"The report's file could not be stored: {_store_problem(error)}.",
+        transient=True,
     )
+
+
+# A store's errors tell their kind in their text alone: what is a class when a part is written is a
+# plain OSError when the upload is completed.
+_STORE_PROBLEM = re.compile(r"\(os error (?P<os>\d+)\)|status code: (?P<http>\d{3})")
+_STORE_PROBLEMS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, 507), "the artifact store is full"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, 401, 403), "the artifact store refuses access"
+    ),
+    404: "there is no such artifact store",
+}
+
+
+def _store_problem(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "the artifact store didn't answer in time"
+    found = _STORE_PROBLEM.search(str(error))
+    number = int(found["os"] or found["http"]) if found else 0
+    return _STORE_PROBLEMS.get(number, "the artifact store is unavailable")
 
 
 def query_failed() -> ReportError:
