@@ -45,6 +45,8 @@ async def environment(kafka: Kafka, database: DatabaseUrls, topic_prefix: str) -
         "JOB_ID_KEYS": KEY,
         "LINK_KEYS": KEY,
         "CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+        # The jobs of these tests are as old as the samples.
+        "REPORT_RETENTION": "P3650D",
         "NOTIFIER_DATABASE_URL": database.notifier,
         "NOTIFIER_SIGNING_SECRETS": SECRET,
         "NOTIFIER_PORT": "0",

@@ -1,6 +1,7 @@
 """Which events become deliveries."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -52,7 +53,7 @@ def wakes() -> Wakes:
 
 @pytest.fixture
 def handler(known: KnownDeliveries, wakes: Wakes) -> EventsHandler:
-    return EventsHandler(cast("Deliveries", known), LINKS, RETENTION, wakes)
+    return EventsHandler(cast("Deliveries", known), LINKS, RETENTION, lambda: CREATED_AT, wakes)
 
 
 def batch(*events: Any) -> Batch:
@@ -89,6 +90,15 @@ async def test_other_events_only_move_the_position(
     event: Any, handler: EventsHandler, known: KnownDeliveries, wakes: Wakes
 ) -> None:
     await handler.handle(batch(event))
+    assert (known.taken, known.positions, wakes.count) == ([], [POSITIONS], 0)
+
+
+async def test_webhook_of_a_job_that_is_too_old_is_not_sent_again(
+    known: KnownDeliveries, wakes: Wakes
+) -> None:
+    after = CREATED_AT + RETENTION + timedelta(seconds=1)
+    handler = EventsHandler(cast("Deliveries", known), LINKS, RETENTION, lambda: after, wakes)
+    await handler.handle(batch(completed("https://x.com/")))
     assert (known.taken, known.positions, wakes.count) == ([], [POSITIONS], 0)
 
 

@@ -10,10 +10,17 @@ from typing import Final
 from starlette.applications import Starlette
 
 from notifier.client import WebhookClient
-from notifier.handlers import EventsHandler
+from notifier.handlers import WANTED, EventsHandler
 from notifier.metrics import NotifierMetrics
 from notifier.resolver import GuardedResolver
-from notifier.service import Deliveries, DeliveryRules, Sender, SenderTimes
+from notifier.service import (
+    Deliveries,
+    DeliveryRules,
+    Purger,
+    PurgeRules,
+    Sender,
+    SenderTimes,
+)
 from notifier.settings import Settings
 from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
 from shared.callback import CallbackPolicy
@@ -69,7 +76,7 @@ def build_app(settings: Settings) -> Starlette:
                 times=SenderTimes(poll=settings.poll),
             )
             handler = EventsHandler(
-                deliveries, download_links, jobs.report_retention, wake=sender.wake
+                deliveries, download_links, jobs.report_retention, utc_now, sender.wake
             )
             reader = LogReader(
                 broker,
@@ -79,13 +86,21 @@ def build_app(settings: Settings) -> Starlette:
                 database=database,
                 dead_letters=publisher,
                 handle=handler.handle,
+                wanted=WANTED,
                 metrics=ReaderMetrics(registry),
                 heartbeat=heartbeats["reader"],
             )
             checks.update(
                 readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
             )
-            async with running({"outbox": outbox.run_publisher(), "sweeper": outbox.run_sweeper()}):
+            purger = Purger(database, PurgeRules(jobs.report_retention), utc_now)
+            async with running(
+                {
+                    "outbox": outbox.run_publisher(),
+                    "sweeper": outbox.run_sweeper(),
+                    "purger": purger.run(),
+                }
+            ):
                 async with running({"recorder": sender.run_recorder()}):
                     async with running(
                         {

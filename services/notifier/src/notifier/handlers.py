@@ -10,31 +10,40 @@ from notifier.payload import TerminalEvent, body_bytes
 from notifier.service import Deliveries
 from shared.bus import Batch
 from shared.callback import CallbackPolicy, CallbackUrlError, check_callback_url
+from shared.clock import Clock
 from shared.events import JobCompleted, JobFailed, ReceivedEvent, event_id, webhook_id
+from shared.job_id import earliest
 from shared.links import DownloadLinks
+
+WANTED: Final = (JobCompleted, JobFailed)
+"""The only events that a delivery can come of."""
 
 _UNREADABLE_ORIGIN: Final = "unreadable"
 _ANY_ADDRESS: Final = CallbackPolicy((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")))
 
 
 class EventsHandler:
-    """Takes batches of the events topic."""
+    """Takes batches of the events topic; jobs older than `retention` are nobody's any more."""
 
     def __init__(
         self,
         deliveries: Deliveries,
         links: DownloadLinks,
         retention: timedelta,
+        clock: Clock,
         wake: Callable[[], None],
     ) -> None:
         self._deliveries = deliveries
         self._links = links
         self._retention = retention
+        self._clock = clock
         self._wake = wake
 
     async def handle(self, batch: Batch) -> None:
         """Store the batch's webhooks; raises where the database is away."""
-        deliveries = [d for d in map(self._delivery, batch.events) if d is not None]
+        first_kept = earliest(self._clock() - self._retention)
+        kept = (received for received in batch.events if received.event.job_id >= first_kept)
+        deliveries = [d for d in map(self._delivery, kept) if d is not None]
         if await self._deliveries.take_in(deliveries, batch.progress):
             self._wake()
 

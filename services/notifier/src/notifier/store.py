@@ -14,6 +14,7 @@ from asyncpg import Record
 
 from notifier.domain import Attempt, Ending, JobFacts, NewDelivery, Retry
 from shared.database.pool import Connection
+from shared.job_id import JobId
 
 _ADD_DESTINATIONS: Final = """
 INSERT INTO destinations (tenant, origin)
@@ -138,6 +139,15 @@ SELECT state, count(*) AS deliveries FROM deliveries
 WHERE state IN ('pending', 'in_flight') GROUP BY state
 """
 
+# Job ids begin with their time; their index holds what is done with and nothing else.
+_PURGE: Final = """
+DELETE FROM deliveries WHERE id IN (
+    SELECT id FROM deliveries
+    WHERE state IN ('delivered', 'exhausted', 'stopped') AND job_id COLLATE "C" < $1
+    ORDER BY job_id COLLATE "C" LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+"""
+
 
 async def insert(conn: Connection, deliveries: Sequence[NewDelivery]) -> int:
     """Store deliveries that aren't known yet, due at once; return how many were new."""
@@ -223,6 +233,12 @@ async def seconds_until_due(conn: Connection, *, per_destination: int) -> float 
 async def counts(conn: Connection) -> dict[str, int]:
     """Return how many deliveries are pending and in flight."""
     return {row["state"]: row["deliveries"] for row in await conn.fetch(_COUNTS)}
+
+
+async def purge(conn: Connection, *, before: JobId, limit: int) -> int:
+    """Delete up to `limit` ended deliveries of jobs from before an id; return how many it were."""
+    status = await conn.execute(_PURGE, before, limit)
+    return int(status.rpartition(" ")[2])
 
 
 async def _refresh(conn: Connection, destinations: list[int], changes: list[int]) -> None:
