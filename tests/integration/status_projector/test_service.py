@@ -180,6 +180,66 @@ async def test_verify_names_what_differs(projector: Projector, read_model: Datab
     )
 
 
+async def row_versions(database: Database) -> dict[str, tuple[int, str]]:
+    """Which transaction wrote each row, and its vector."""
+    async with database.connection() as conn:
+        rows = await conn.fetch(
+            "SELECT job_id, xmin::text::bigint AS xmin,"
+            " requests_offset || '-' || events_offset AS vector FROM jobs"
+        )
+        return {row["job_id"]: (row["xmin"], row["vector"]) for row in rows}
+
+
+async def test_rebuild_mends_what_no_event_could_and_writes_nothing_else(
+    projector: Projector, read_model: Database
+) -> None:
+    await projector.write([event for n in range(30) for event in whole_history(n)])
+    corrupted, lost, invented = (make_job_id(number) for number in (1, 2, 999))
+    async with projector.serving():
+        assert (await projector.run("verify"))[0] == 0
+        before = await row_versions(read_model)
+        async with read_model.connection() as conn:
+            await conn.execute(
+                "UPDATE jobs SET status = 'RUNNING', execution_version = '{99,1,1,4,0}',"
+                " events_offset = 99 WHERE job_id = $1",
+                corrupted,
+            )
+            await conn.execute("UPDATE jobs SET job_id = $2 WHERE job_id = $1", lost, invented)
+        await projector.write(whole_history(1))  # nothing that they say is newer than the row
+        assert (await projector.run("verify"))[0] == 1
+
+        status, output = await projector.run("rebuild")
+
+        assert (status, output) == (0, "30 jobs, 124 events; 2 rows removed, 2 put in\n")
+        await projector.write(whole_history(31))
+        assert (await projector.run("verify"))[0] == 0
+    after = await row_versions(read_model)
+    assert after.keys() == before.keys() | {make_job_id(31)}
+    untouched = before.keys() - {corrupted, lost}
+    assert {job_id: after[job_id] for job_id in untouched} == {
+        job_id: before[job_id] for job_id in untouched
+    }
+    assert after[lost][1] == before[lost][1]
+
+
+async def test_rebuilt_read_model_has_the_vectors_that_it_had(
+    projector: Projector, read_model: Database
+) -> None:
+    await projector.write([event for n in range(50) for event in whole_history(n)])
+    async with projector.serving():
+        assert (await projector.run("verify"))[0] == 0
+        before = await row_versions(read_model)
+        async with read_model.connection() as conn:
+            await conn.execute("DELETE FROM jobs")
+
+        assert (await projector.run("rebuild"))[0] == 0
+
+        after = await row_versions(read_model)
+    assert {job_id: vector for job_id, (_, vector) in after.items()} == {
+        job_id: vector for job_id, (_, vector) in before.items()
+    }
+
+
 async def test_verify_says_how_far_behind_the_projector_is(
     kafka: Kafka, projector: Projector, read_model: Database
 ) -> None:

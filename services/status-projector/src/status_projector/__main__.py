@@ -1,4 +1,4 @@
-"""The status-projector's commands: `serve`, `migrate` and `verify`."""
+"""The status-projector's commands: `serve`, `migrate`, `verify` and `rebuild`."""
 
 import argparse
 import asyncio
@@ -9,7 +9,14 @@ import asyncpg
 
 from shared.bus import BusUnavailableError
 from shared.commands import OwnCommand, run_service
-from status_projector.app import MIGRATIONS, SCHEMA, SERVICE, build_app, check_read_model
+from status_projector.app import (
+    MIGRATIONS,
+    SCHEMA,
+    SERVICE,
+    build_app,
+    check_read_model,
+    rebuild_read_model,
+)
 from status_projector.service import Verdict
 from status_projector.settings import Settings
 
@@ -32,6 +39,23 @@ def run_verify(settings: Settings, _arguments: argparse.Namespace) -> int:
     if verdict.differing:
         return _DIFFERENT
     return _BEHIND if verdict.behind else _GOOD
+
+
+def run_rebuild(settings: Settings, _arguments: argparse.Namespace) -> int:
+    """Rebuild the read model, print what that came to, and return the exit status.
+
+    0: it is rebuilt; 3: Kafka or the database can't be asked, and nothing has changed.
+    """
+    try:
+        rebuilt = asyncio.run(rebuild_read_model(settings))
+    except (BusUnavailableError, asyncpg.PostgresError, OSError) as error:
+        sys.stderr.write(f"{SERVICE}: rebuild: {error or type(error).__name__}\n")
+        return _UNKNOWN
+    sys.stdout.write(
+        f"{rebuilt.jobs} jobs, {rebuilt.events} events;"
+        f" {rebuilt.removed} rows removed, {rebuilt.inserted} put in\n"
+    )
+    return _GOOD
 
 
 def describe(verdict: Verdict) -> str:
@@ -58,7 +82,11 @@ def main() -> None:
         schema=SCHEMA,
         migrations=MIGRATIONS,
         own_commands={
-            "verify": OwnCommand(help="compare the read model with the log", run=run_verify)
+            "verify": OwnCommand(help="compare the read model with the log", run=run_verify),
+            "rebuild": OwnCommand(
+                help="make the read model anew from the log, while it is read and written",
+                run=run_rebuild,
+            ),
         },
     )
 

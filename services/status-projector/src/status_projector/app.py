@@ -19,7 +19,15 @@ from shared.telemetry.probes import Check, Heartbeat, probe_routes
 from shared.topics import Topic
 from status_projector.handlers import EventsHandler
 from status_projector.metrics import ProjectorMetrics
-from status_projector.service import Projector, Purger, PurgeRules, Verdict, verify
+from status_projector.service import (
+    Projector,
+    Purger,
+    PurgeRules,
+    Rebuilt,
+    Verdict,
+    rebuild,
+    verify,
+)
 from status_projector.settings import Settings
 
 SERVICE: Final = "status-projector"
@@ -82,3 +90,13 @@ async def check_read_model(settings: Settings) -> Verdict:
             requests_topic=kafka.topic(Topic.REQUESTS),
             wait=settings.verify_wait,
         )
+
+
+async def rebuild_read_model(settings: Settings) -> Rebuilt:
+    """Replace what isn't the fold of the log; the service may be running or not."""
+    kafka = KafkaSettings()
+    async with (
+        open_database(settings, schema=SCHEMA, service=f"{SERVICE}-rebuild") as database,
+        open_log(kafka, TOPICS) as log,
+    ):
+        return await rebuild(database, log, requests_topic=kafka.topic(Topic.REQUESTS))

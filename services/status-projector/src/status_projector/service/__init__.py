@@ -2,6 +2,7 @@
 
 from status_projector.service.projection import Projector
 from status_projector.service.purging import Purger, PurgeRules
+from status_projector.service.rebuilding import Rebuilt, rebuild
 from status_projector.service.verification import Verdict, verify
 
-__all__ = ["Projector", "PurgeRules", "Purger", "Verdict", "verify"]
+__all__ = ["Projector", "PurgeRules", "Purger", "Rebuilt", "Verdict", "rebuild", "verify"]

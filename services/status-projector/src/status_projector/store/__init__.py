@@ -25,13 +25,25 @@ columns but `job_id`, `tenant`, `deleted_at` and the two offsets.
 
 from status_projector.store.jobs import fold, read_all
 from status_projector.store.purge import advance_watermark, purge, watermark
+from status_projector.store.rebuild import (
+    begin_rebuild,
+    exchange,
+    hold_writers,
+    join_rebuilt,
+    rebuilt_jobs,
+)
 from status_projector.store.sql import CHANGED_CHANNEL
 
 __all__ = [
     "CHANGED_CHANNEL",
     "advance_watermark",
+    "begin_rebuild",
+    "exchange",
     "fold",
+    "hold_writers",
+    "join_rebuilt",
     "purge",
     "read_all",
+    "rebuilt_jobs",
     "watermark",
 ]
