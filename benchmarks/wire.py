@@ -31,9 +31,10 @@ class Answer:
         return json.loads(self.body)
 
 
-def get(path: str) -> bytes:
-    """Return a GET request as it is sent."""
-    return f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode()
+def get(path: str, *headers: str) -> bytes:
+    """Return a GET request as it is sent; each of `headers` is a line."""
+    lines = (f"GET {path} HTTP/1.1", f"Host: {LOOPBACK}", *headers, "", "")
+    return "\r\n".join(lines).encode()
 
 
 def post(path: str, document: Any) -> bytes:
