@@ -28,7 +28,15 @@ from gateway.routes.contract import ReportTypeList
 from gateway.routes.openapi import CONSTRUCTION
 from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
-from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, OpenAccess, Submissions
+from gateway.service import (
+    Access,
+    Actions,
+    Downloads,
+    Jobs,
+    KeyedSubmissions,
+    OpenAccess,
+    Submissions,
+)
 from gateway.service.changes import Changes
 from gateway.service.following import Following, Pace
 from gateway.store import OpenArtifact
@@ -36,7 +44,7 @@ from local_stack.paths import CATALOGUE
 from shared.bus import BusUnavailableError
 from shared.callback import CallbackPolicy
 from shared.catalogue import Catalogue, load_catalogue
-from shared.events import OutgoingMessage
+from shared.events import OutgoingMessage, RequestedReport
 from shared.job_id import JobId, JobIds
 from shared.keyring import KeyRing
 from shared.links import DownloadLinks
@@ -44,6 +52,7 @@ from shared.links import DownloadLinks
 NOW: Final = datetime(2024, 2, 1, 9, 30, tzinfo=UTC)
 RETENTION: Final = timedelta(days=7)
 KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
+CATCH_UP_SECONDS: Final = 0.2
 BODY_TIMEOUT: Final = 0.2
 CLIENT_TIMEOUT: Final = 5.0
 PACE: Final = Pace(quiet=30, longest=60)
@@ -131,6 +140,7 @@ class FakeReadModel:
     def __init__(self) -> None:
         self.jobs: dict[str, list[Job]] = {}
         self.deleted: set[str] = set()
+        self.requests: dict[str, RequestedReport] = {}
         self.is_away = False
         self.bounds: tuple[str, str] | None = None
         self.reads: list[list[JobId]] = []
@@ -166,6 +176,10 @@ class FakeReadModel:
         for jobs in self.jobs.values():
             jobs[:] = [job if other.job_id == job.job_id else other for other in jobs]
         return job
+
+    async def request_of(self, job_id: JobId, tenant: str) -> RequestedReport | None:
+        job = await self.get(job_id, tenant)
+        return self.requests.get(job_id) if job is not None else None
 
     async def newest(
         self, tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
@@ -281,6 +295,7 @@ class FakeGateway:
             ),
             jobs=self.jobs,
             following=Following(self.jobs, changes or self.changes(), PACE),
+            actions=Actions(self.jobs, self.read_model, self.bus, self.clock, CATCH_UP_SECONDS),
             downloads=self.downloads,
             report_types=ReportTypeList.of(shipped_catalogue()).json_bytes(),
             revision=revision_of(self.links, RETENTION),

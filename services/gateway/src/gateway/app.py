@@ -19,6 +19,7 @@ from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
 from gateway.service import (
     Access,
+    Actions,
     Downloads,
     Jobs,
     KeyAdministration,
@@ -55,6 +56,8 @@ from shared.telemetry.probes import Check, probe_routes
 SERVICE: Final = "gateway"
 SCHEMA: Final = "gateway"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_CATCH_UP_SECONDS: Final = 2.0
+"""How long an answer waits for the read model to have caught up with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ def _services(
         following=Following(
             jobs, changes, Pace(parts.settings.stream_quiet, parts.settings.stream_longest)
         ),
+        actions=Actions(jobs, read_model, publisher, utc_now, _CATCH_UP_SECONDS),
         downloads=Downloads(jobs, links, parts.artifacts),
         report_types=ReportTypeList.of(parts.catalogue).json_bytes(),
         revision=revision_of(links, parts.jobs.report_retention),

@@ -54,6 +54,18 @@ class JobDeletedError(Exception):
     """A client had the job deleted: it and its report are gone."""
 
 
+class JobEndedError(Exception):
+    """There is nothing left to cancel. The message is public."""
+
+
+class JobNotEndedError(Exception):
+    """A job that may still run can't be deleted. The message is public."""
+
+
+class JobNotRetryableError(Exception):
+    """The job can't be run again, for now or for good. The message is public."""
+
+
 class LinkForgedError(Exception):
     """The download link wasn't made by us, or was changed."""
 

@@ -1,11 +1,12 @@
 """The HTTP routes: each decodes, makes one call and maps the result."""
 
-from gateway.routes import download, events, jobs, report_types, submission
+from gateway.routes import actions, download, events, jobs, report_types, submission
 
 ROUTES = (
     *submission.router.routes,
     *jobs.router.routes,
     *events.router.routes,
+    *actions.router.routes,
     *download.router.routes,
     *report_types.router.routes,
 )

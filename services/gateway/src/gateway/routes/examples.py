@@ -93,6 +93,10 @@ def _with_run(job: ReportJob) -> dict[str, Any]:
 
 
 ACCEPTED: Final = _example().model_dump(mode="json", by_alias=True)
+CANCELLING: Final = _example(
+    status=JobStatus.RUNNING, cancel_requested=True, **_STARTED
+).model_dump(mode="json", by_alias=True)
+RETRIED: Final = _example(run=2, updated_at=_FINISHED).model_dump(mode="json", by_alias=True)
 JOBS: Final[dict[str, Any]] = {
     "pending": _with_run(
         _example(

@@ -15,8 +15,11 @@ from gateway.domain import (
     ArtifactStoreUnavailableError,
     IdempotencyKeyReusedError,
     JobDeletedError,
+    JobEndedError,
     JobExpiredError,
+    JobNotEndedError,
     JobNotFoundError,
+    JobNotRetryableError,
     KeysUnavailableError,
     LinkExpiredError,
     LinkForgedError,
@@ -75,8 +78,8 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
     ),
     BusUnavailableError: ProblemError(
         ProblemType.UNAVAILABLE,
-        "The request could not be confirmed in time; it may or may not have become a job."
-        " Try again; with an Idempotency-Key that is safe.",
+        "The request could not be confirmed in time; it may have been taken or not. Try again:"
+        " a submission is safe to repeat with an Idempotency-Key, all else as it is.",
         headers=_RETRY,
     ),
     KeysUnavailableError: ProblemError(
@@ -98,6 +101,13 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
     ),
 }
 
+_OF_STATE: Final[dict[type[Exception], ProblemType]] = {
+    JobEndedError: ProblemType.JOB_ENDED,
+    JobNotEndedError: ProblemType.JOB_NOT_ENDED,
+    JobNotRetryableError: ProblemType.JOB_NOT_RETRYABLE,
+}
+"""Errors whose message is the detail: the state of a job rules out what was asked."""
+
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -116,6 +126,7 @@ def install(app: FastAPI) -> None:
         ClientDisconnect: _on_disconnect,
         Exception: _on_defect,
         **dict.fromkeys(_FIXED, _on_fixed),
+        **dict.fromkeys(_OF_STATE, _on_state),
     }
     for error, handler in handlers.items():
         app.add_exception_handler(error, cast("_Handler", handler))
@@ -128,6 +139,11 @@ def as_problem(error: Exception, path: str) -> bytes:
 
 async def _on_fixed(request: Request, error: Exception) -> Response:
     return problem_response(_FIXED[type(error)], request.url.path)
+
+
+async def _on_state(request: Request, error: Exception) -> Response:
+    problem = ProblemError(_OF_STATE[type(error)], str(error))
+    return problem_response(problem, request.url.path)
 
 
 async def _on_problem(request: Request, error: ProblemError) -> Response:

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.domain import NotAuthenticatedError, NotPermittedError, Scope
-from gateway.service import Access, Downloads, Jobs, KeyedSubmissions, Submissions
+from gateway.service import Access, Actions, Downloads, Jobs, KeyedSubmissions, Submissions
 from gateway.service.following import Following
 
 
@@ -28,6 +28,7 @@ class Services:
     keyed_submissions: KeyedSubmissions
     jobs: Jobs
     following: Following
+    actions: Actions
     downloads: Downloads
     report_types: bytes
     revision: str

@@ -2,6 +2,7 @@
 
 from gateway.service.access import Access, CredentialAccess, OpenAccess
 from gateway.service.access_tokens import AccessTokens, TokenRules
+from gateway.service.actions import Actions
 from gateway.service.api_keys import ApiKeys
 from gateway.service.downloads import Download, Downloads
 from gateway.service.idempotency import KeyedSubmissions
@@ -13,6 +14,7 @@ from gateway.service.submissions import Submissions
 __all__ = [
     "Access",
     "AccessTokens",
+    "Actions",
     "ApiKeys",
     "CredentialAccess",
     "Download",

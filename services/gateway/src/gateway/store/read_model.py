@@ -15,6 +15,7 @@ from gateway.domain import (
 )
 from gateway.store.job_rows import COLUMNS, facts_of, job_of
 from shared.database.pool import TRANSIENT_ERRORS, Database
+from shared.events import RequestedReport
 from shared.job_id import JobId, created_at
 
 CHANGED_CHANNEL: Final = "report_jobs_read_model"
@@ -32,6 +33,7 @@ _CURRENT: Final = f"""
     SELECT {COLUMNS}, j.history, j.tenant, j.deleted_at
     FROM read_model.jobs AS j WHERE j.job_id = ANY($1)
 """  # noqa: S608 - constants only
+_REQUEST: Final = "SELECT request FROM read_model.jobs WHERE job_id = $1 AND tenant = $2"
 
 _NEWEST: Final = f"""
     SELECT {COLUMNS} FROM read_model.jobs AS j
@@ -87,6 +89,18 @@ class ReadModel:
             for row in rows
             if row["tenant"] == tenants[row["job_id"]]
         }
+
+    async def request_of(self, job_id: JobId, tenant: str) -> RequestedReport | None:
+        """Return what a tenant's job was asked for; None where it could never be read.
+
+        Raises:
+            ReadModelUnavailableError: where the database doesn't answer.
+
+        """
+        rows = await self._fetch(_REQUEST, job_id, tenant)
+        if not rows or rows[0]["request"] is None:
+            return None
+        return RequestedReport.model_validate_json(rows[0]["request"])
 
     async def newest(
         self, tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
