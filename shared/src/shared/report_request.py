@@ -24,6 +24,7 @@ class ReportFormat(StrEnum):
     JSON = "JSON"
     NDJSON = "NDJSON"
     PDF = "PDF"
+    XLSX = "XLSX"
 
 
 def _strict_date(value: object) -> date:

@@ -20,7 +20,7 @@ OPERATIONS: Final = [
     (path, method) for path, operations in SEED["paths"].items() for method in operations
 ]
 
-ADDED_FORMATS: Final = {"NDJSON"}
+ADDED_FORMATS: Final = {"NDJSON", "XLSX"}
 """What a client may ask for beyond the published enum; nobody gets it who doesn't ask."""
 
 

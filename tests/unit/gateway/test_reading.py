@@ -286,6 +286,6 @@ async def test_the_catalogue_says_what_can_be_asked_for(client: httpx.AsyncClien
     }
     detail = types["ORDERS_DETAIL"]
     assert detail["title"] == "Orders in detail"
-    assert detail["formats"] == ["CSV", "JSON", "NDJSON", "PDF"]
+    assert detail["formats"] == ["CSV", "JSON", "NDJSON", "PDF", "XLSX"]
     assert detail["parameters"]["properties"]["currency"]["pattern"] == "^[A-Z]{3}$"
     assert "sql" not in detail

@@ -20,6 +20,7 @@ from report_worker.reports import (
     open_store,
 )
 from shared.catalogue import ReportType
+from shared.report_request import ReportFormat
 from tests.integration.report_worker.reports.conftest import (
     PATH,
     Make,
@@ -79,7 +80,7 @@ async def test_a_source_that_is_down_is_transient(artifacts: Path, dsn: str) -> 
     assert files_in(artifacts) == []
 
 
-@pytest.mark.parametrize("file_format", ["CSV", "JSON", "PDF"])
+@pytest.mark.parametrize("file_format", list(ReportFormat))
 @pytest.mark.parametrize(
     "sql",
     [
@@ -160,7 +161,7 @@ async def test_cancelling_ends_the_query_and_leaves_no_object(
     assert files_in(artifacts) == []
 
 
-@pytest.mark.parametrize("file_format", ["CSV", "JSON", "PDF"])
+@pytest.mark.parametrize("file_format", list(ReportFormat))
 async def test_a_folder_that_cannot_be_written_to_is_transient(
     make: Make, blocked_artifacts: Path, file_format: str
 ) -> None:

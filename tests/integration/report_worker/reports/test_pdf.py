@@ -54,7 +54,7 @@ async def test_past_the_limit_the_report_is_refused_with_other_formats_named(
 ) -> None:
     sql = "SELECT i AS n FROM generate_series(1, 101) AS i"
     kind = report_type(sql, {"n": "integer"}, limits={"max_pdf_rows": 100})
-    with pytest.raises(ReportError, match="CSV or JSON") as refused:
+    with pytest.raises(ReportError, match="CSV, JSON or NDJSON") as refused:
         await make(kind, "PDF")
     assert (refused.value.code, refused.value.transient) == (ErrorCode.TOO_LARGE, False)
     assert files_in(artifacts) == []

@@ -73,7 +73,7 @@ ROWS = st.lists(
     max_size=6,
 )
 CUTS = st.lists(st.integers(0, 6), max_size=3)
-FORMATS = ["CSV", "JSON", "NDJSON"]
+FORMATS = ["CSV", "JSON", "NDJSON", "XLSX"]
 
 
 async def written(
@@ -123,6 +123,24 @@ async def test_equal_values_give_equal_bytes(
     texts = [[row[:1] for row in batch] for batch in batches]
     made = await make(ONE_COLUMN, file_format)
     assert await written(tmp_path, ONE_COLUMN, file_format, *texts) == (len(rows), made.content)
+
+
+async def test_a_pdf_is_the_same_whoever_gives_its_rows(make: Make, tmp_path: Path) -> None:
+    kind = report_type(
+        "SELECT i AS n, 'row ' || i AS t FROM generate_series(1, 300) AS i ORDER BY i",
+        {"t": "text", "n": "integer"},
+        pdf={"totals": {"columns": ["n"]}},
+    )
+    made = await make(kind, "PDF")
+    rows = [(f"row {number}", number) for number in range(1, 301)]
+    assert await written(tmp_path, kind, "PDF", rows[:7], rows[7:]) == (300, made.content)
+
+
+async def test_more_rows_than_a_pdf_may_have_are_refused_as_they_come(tmp_path: Path) -> None:
+    kind = report_type("SELECT 1 AS n", {"n": "integer"}, limits={"max_pdf_rows": 2})
+    with pytest.raises(ReportError, match="more than the 2 rows that a PDF may have"):
+        await written(tmp_path, kind, "PDF", [(1,)], [(2,), (3,)])
+    assert files_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

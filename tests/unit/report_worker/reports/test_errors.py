@@ -5,7 +5,13 @@ import pickle
 import asyncpg
 import pytest
 
-from report_worker.reports.errors import ErrorCode, ReportError, from_source_error, too_large
+from report_worker.reports.errors import (
+    ErrorCode,
+    ReportError,
+    from_source_error,
+    too_many_rows,
+)
+from shared.report_request import ReportFormat
 
 SECRET = "password=hunter2 SELECT * FROM secrets"
 
@@ -59,14 +65,29 @@ def test_a_canceled_query_is_a_time_limit_only_when_it_ran_that_long() -> None:
 
 
 def test_a_report_that_is_too_large_names_the_formats_that_would_do() -> None:
-    error = too_large(10_000, ["CSV", "JSON"])
+    error = too_many_rows(10_000, ReportFormat.PDF, list(ReportFormat))
     assert (error.code, error.transient) == ("REPORT_TOO_LARGE", False)
     assert "10,000 rows" in error.message
-    assert "CSV or JSON" in error.message
-    assert "CSV" not in too_large(10, []).message
+    assert "Ask for it as CSV, JSON or NDJSON, or for a shorter date range." in error.message
+
+
+@pytest.mark.parametrize(
+    ("refused", "offered", "advice"),
+    [
+        ("PDF", ["PDF", "CSV"], "Ask for it as CSV, or"),
+        ("PDF", ["PDF", "XLSX"], "Ask for it as XLSX, or"),
+        ("PDF", ["PDF"], "Ask for a shorter"),
+        ("XLSX", ["XLSX", "PDF"], "Ask for a shorter"),
+    ],
+)
+def test_only_formats_that_are_offered_and_hold_more_are_named(
+    refused: str, offered: list[str], advice: str
+) -> None:
+    formats = [ReportFormat(name) for name in offered]
+    assert advice in too_many_rows(10, ReportFormat(refused), formats).message
 
 
 def test_an_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(too_large(5, ["CSV"])))  # noqa: S301 - our own bytes
+    error = pickle.loads(pickle.dumps(too_many_rows(5, ReportFormat.PDF, [])))  # noqa: S301 - our own bytes
     assert isinstance(error, ReportError)
     assert (error.code, error.transient) == (ErrorCode.TOO_LARGE, False)

@@ -2,9 +2,12 @@
 
 import errno
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 import asyncpg
+
+from shared.report_request import ReportFormat
 
 
 class ErrorCode(StrEnum):
@@ -106,15 +109,54 @@ def query_timed_out(limit_seconds: float) -> ReportError:
     )
 
 
-def too_large(limit_rows: int, other_formats: list[str]) -> ReportError:
-    """The report has more rows than are typeset."""
+def too_many_rows(
+    limit_rows: int, file_format: ReportFormat, offered: Sequence[ReportFormat]
+) -> ReportError:
+    """The report has more rows than its format takes."""
+    return _too_large(
+        f"The report has more than the {limit_rows:,} rows that {_NAMES[file_format]} may have.",
+        file_format,
+        offered,
+    )
+
+
+def text_too_long(limit_characters: int, offered: Sequence[ReportFormat]) -> ReportError:
+    """A text of the report is longer than a workbook's cell takes."""
+    return _too_large(
+        f"The report has a text of more than the {limit_characters:,} characters that a cell of"
+        " an XLSX file may have.",
+        ReportFormat.XLSX,
+        offered,
+    )
+
+
+def workbook_too_large(offered: Sequence[ReportFormat]) -> ReportError:
+    """The report is larger than a workbook can be."""
+    return _too_large("The report is larger than an XLSX file may be.", ReportFormat.XLSX, offered)
+
+
+_NAMES = {ReportFormat.PDF: "a PDF", ReportFormat.XLSX: "an XLSX file"}
+_WITHOUT_LIMITS = (ReportFormat.CSV, ReportFormat.JSON, ReportFormat.NDJSON)
+
+
+def _too_large(
+    message: str, file_format: ReportFormat, offered: Sequence[ReportFormat]
+) -> ReportError:
+    """Advise the formats that surely do; a workbook, which takes more than a PDF, where none do."""
+    others = [one for one in offered if one in _WITHOUT_LIMITS] or [
+        one for one in offered if one is ReportFormat.XLSX and one is not file_format
+    ]
     advice = (
-        f"Ask for it as {' or '.join(other_formats)}, or for a shorter date range."
-        if other_formats
+        f"Ask for it as {_either(others)}, or for a shorter date range."
+        if others
         else "Ask for a shorter date range."
     )
-    message = f"The report has more than the {limit_rows:,} rows that a PDF may have. {advice}"
-    return ReportError(ErrorCode.TOO_LARGE, message, transient=False)
+    return ReportError(ErrorCode.TOO_LARGE, f"{message} {advice}", transient=False)
+
+
+def _either(formats: Sequence[ReportFormat]) -> str:
+    *first, last = formats
+    return f"{', '.join(first)} or {last}" if first else str(last)
 
 
 # Connection lost (08), no resources (53), shutting down or starting (57P), rolled back for another

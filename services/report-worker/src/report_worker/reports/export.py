@@ -1,12 +1,16 @@
 """CSV, JSON and NDJSON: a server-side COPY, framed and handed on in batches, in constant memory."""
 
+from collections.abc import AsyncIterator
+
 from report_worker.reports.artifacts import ArtifactWriter
+from report_worker.reports.cells import TextRow
 from report_worker.reports.framing import CsvFraming, Framing, JsonArrayFraming, NdjsonFraming
-from report_worker.reports.projection import csv_query, json_query
+from report_worker.reports.projection import csv_query, json_query, text_query
 from report_worker.reports.source import Snapshot
 from shared.catalogue import ReportType
 
 _BATCH_BYTES = 1024 * 1024
+_ROWS_AT_A_TIME = 2000
 
 
 async def export_csv(report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter) -> int:
@@ -43,6 +47,16 @@ async def _export_objects(
     )
     await batches.finish()
     return _row_count(tag)
+
+
+async def fetch_texts(
+    report_type: ReportType, snapshot: Snapshot, *, limit: int
+) -> AsyncIterator[list[TextRow]]:
+    """Fetch the report's rows as text, some at a time, and at most so many."""
+    query = text_query(report_type, snapshot.query, limit=limit)
+    cursor = await snapshot.connection.cursor(query, timeout=snapshot.time_limit)
+    while records := await cursor.fetch(_ROWS_AT_A_TIME, timeout=snapshot.time_limit):
+        yield [tuple(record) for record in records]
 
 
 class _Batches:

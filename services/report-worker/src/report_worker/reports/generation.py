@@ -7,12 +7,18 @@ from obstore.store import ObjectStore
 
 from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
 from report_worker.reports.errors import ReportError
-from report_worker.reports.export import export_csv, export_json, export_ndjson
-from report_worker.reports.pdf import export_pdf
+from report_worker.reports.export import (
+    export_csv,
+    export_json,
+    export_ndjson,
+    fetch_texts,
+)
 from report_worker.reports.plugins import write_plugin_report
 from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import MEDIA_TYPES, GeneratedReport, ReportSpec, TimeLimits
+from report_worker.reports.rows import write_texts
 from report_worker.reports.source import Snapshot, open_snapshot
+from report_worker.reports.xlsx import MOST_ROWS
 from shared.report_request import ReportFormat
 
 DEFAULT_TIME_LIMITS = TimeLimits()
@@ -87,4 +93,8 @@ async def _export(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) 
         case ReportFormat.NDJSON:
             return await export_ndjson(spec.report_type, snapshot, writer)
         case ReportFormat.PDF:
-            return await export_pdf(spec, snapshot, writer)
+            limit = spec.report_type.limits.max_pdf_rows
+        case ReportFormat.XLSX:
+            limit = MOST_ROWS
+    # One more than it may have tells that there are too many.
+    return await write_texts(spec, fetch_texts(spec.report_type, snapshot, limit=limit + 1), writer)

@@ -7,6 +7,8 @@ from shared.catalogue import Column, ColumnType, ReportType
 
 _FORMULA_STARTS = ", ".join(str(ord(character)) for character in FORMULA_STARTS)
 
+_LAST_FORMULA_START = max(map(ord, FORMULA_STARTS))
+
 
 def csv_query(report_type: ReportType, query: str) -> str:
     """All columns as the text that stands in a CSV cell."""
@@ -22,9 +24,9 @@ def json_query(report_type: ReportType, query: str) -> str:
 
 
 def text_query(report_type: ReportType, query: str, *, limit: int) -> str:
-    """All columns as text, empty where NULL, for at most `limit` rows."""
+    """All columns as text, for at most `limit` rows."""
     values = [
-        f"coalesce(({_csv_cell(column, defuse=False, name=False)})::text, '')"
+        f"({_csv_cell(column, defuse=False, name=False)})::text AS {_quoted(column)}"
         for column in report_type.columns
     ]
     return f"{_select(values, query)} LIMIT {limit}"
@@ -42,9 +44,11 @@ def _csv_cell(column: Column, *, defuse: bool, name: bool = True) -> str:
         case ColumnType.TEXT:
             cell = f"{value}::text"
             if defuse:
+                # Most text begins with a letter, for which one comparison is enough.
                 cell = (
-                    f"CASE WHEN ascii({cell}) IN ({_FORMULA_STARTS})"
-                    f" THEN '''' || {cell} ELSE {cell} END"
+                    f"CASE WHEN ascii({cell}) > {_LAST_FORMULA_START} THEN {cell}"
+                    f" WHEN ascii({cell}) IN ({_FORMULA_STARTS}) THEN '''' || {cell}"
+                    f" ELSE {cell} END"
                 )
         case ColumnType.BOOLEAN:
             cell = f"{value}::text"

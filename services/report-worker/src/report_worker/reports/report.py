@@ -12,6 +12,7 @@ MEDIA_TYPES = {
     ReportFormat.JSON: "application/json",
     ReportFormat.NDJSON: "application/x-ndjson",
     ReportFormat.PDF: "application/pdf",
+    ReportFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 
 

@@ -2,16 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from report_worker.reports.artifacts import ArtifactWriter
-from report_worker.reports.cells import Row, TextRows
+from report_worker.reports.cells import Row, TextRow, TextRows
 from report_worker.reports.encoding import CsvEncoder, Encoder, JsonEncoder
+from report_worker.reports.pdf import write_pdf
 from report_worker.reports.report import ReportSpec
-from shared.catalogue import ReportType
+from report_worker.reports.xlsx import XlsxEncoder
 from shared.report_request import ReportFormat
 
-_ROWS_AT_A_TIME: Final = 2000
+ROWS_AT_A_TIME: Final = 2000
+
+T = TypeVar("T")
+
+
+class TellsProgress(Protocol):
+    """Hears how far the writing is."""
+
+    def phase(self, name: str, /) -> None:
+        """Begin a phase."""
+
+    def rows(self, processed: int, /) -> None:
+        """Say how many rows the phase has done so far."""
 
 
 async def write_rows(
@@ -20,43 +33,60 @@ async def write_rows(
     """Write the rows in the format that was asked for; return how many there were.
 
     Batches may have any size; rows are taken as they come, and kept in memory no longer than it
-    takes to write them. Raises `ReportError` for values that aren't as the columns are declared,
-    and whatever the batches raise.
+    takes to write them, except for a PDF's, which the report type limits. Raises `ReportError` for
+    values that aren't as the columns are declared and for more than the format takes, and whatever
+    the batches raise.
     """
-    encoder = _encoder(spec.report_type, spec.request.format)
-    texts = TextRows(spec.report_type)
+    return await write_texts(spec, _texts(spec, batches), writer)
+
+
+async def write_texts(
+    spec: ReportSpec, batches: AsyncIterable[Sequence[TextRow]], writer: ArtifactWriter
+) -> int:
+    """Write rows that are text already, as the data source writes it."""
+    if spec.request.format is ReportFormat.PDF:
+        return await write_pdf(spec, batches, writer)
+    encoder = _encoder(spec)
     count = 0
     async for rows in _regrouped(batches):
         # In a thread, so that a cancellation is heard meanwhile.
-        await writer.write(await asyncio.to_thread(_encoded, encoder, texts, rows))
+        await writer.write(await asyncio.to_thread(encoder.encode, rows))
         count += len(rows)
-    await writer.write(encoder.finish())
+    await writer.write(await asyncio.to_thread(encoder.finish))
     return count
 
 
-def _encoder(report_type: ReportType, file_format: ReportFormat) -> Encoder:
-    match file_format:
+def _encoder(spec: ReportSpec) -> Encoder:
+    match spec.request.format:
         case ReportFormat.CSV:
-            return CsvEncoder(report_type)
+            return CsvEncoder(spec.report_type)
         case ReportFormat.JSON:
-            return JsonEncoder.array(report_type)
+            return JsonEncoder.array(spec.report_type)
         case ReportFormat.NDJSON:
-            return JsonEncoder.lines(report_type)
-        case ReportFormat.PDF:
-            raise NotImplementedError
+            return JsonEncoder.lines(spec.report_type)
+        case ReportFormat.XLSX:
+            return XlsxEncoder(spec)
+        case ReportFormat.PDF:  # pragma: no cover - its pages aren't a matter of some rows
+            raise ValueError("a PDF is typeset from all of its rows")
 
 
-def _encoded(encoder: Encoder, texts: TextRows, rows: Sequence[Row]) -> bytes:
-    return encoder.encode(texts.of(rows))
+async def _texts(
+    spec: ReportSpec, batches: AsyncIterable[Sequence[Row]]
+) -> AsyncIterator[Sequence[TextRow]]:
+    texts = TextRows(spec.report_type)
+    async for rows in _regrouped(batches):
+        yield await asyncio.to_thread(texts.of, rows)
 
 
-async def _regrouped(batches: AsyncIterable[Sequence[Row]]) -> AsyncIterator[Sequence[Row]]:
+async def _regrouped(batches: AsyncIterable[Sequence[T]]) -> AsyncIterator[Sequence[T]]:
     """Cut large batches, and join small ones: each costs a thread's turn and a write."""
-    gathered: list[Row] = []
+    gathered: list[T] = []
     async for batch in batches:
         gathered += batch
-        while len(gathered) >= _ROWS_AT_A_TIME:
-            yield gathered[:_ROWS_AT_A_TIME]
-            del gathered[:_ROWS_AT_A_TIME]
+        start = 0
+        while len(gathered) - start >= ROWS_AT_A_TIME:
+            yield gathered[start : start + ROWS_AT_A_TIME]
+            start += ROWS_AT_A_TIME
+        del gathered[:start]
     if gathered:
         yield gathered

@@ -1,5 +1,5 @@
 """PDF: a report as a document that a person would send on."""
 
-from report_worker.reports.pdf.typeset import export_pdf
+from report_worker.reports.pdf.typeset import write_pdf
 
-__all__ = ["export_pdf"]
+__all__ = ["write_pdf"]

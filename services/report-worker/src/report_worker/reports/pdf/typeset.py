@@ -2,29 +2,29 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 
 import plutoprint
 
 from report_worker.reports.artifacts import ArtifactWriter
-from report_worker.reports.errors import too_large
+from report_worker.reports.cells import TextRow
+from report_worker.reports.errors import too_many_rows
 from report_worker.reports.pdf.document import Document
 from report_worker.reports.pdf.fonts import install_fonts
-from report_worker.reports.projection import text_query
 from report_worker.reports.report import ReportSpec
-from report_worker.reports.source import Snapshot
 from shared.report_request import ReportFormat
 
 _PAGES_AT_A_TIME = 16
-_ROWS_AT_A_TIME = 1000
 
 
-async def export_pdf(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+async def write_pdf(
+    spec: ReportSpec, batches: AsyncIterable[Sequence[TextRow]], writer: ArtifactWriter
+) -> int:
     """Write the report as PDF; return its rows.
 
     Rows are held in memory, which is why the report type limits them; pages aren't.
     """
-    document = await asyncio.to_thread(_lay_out, spec, await _fetch_rows(spec, snapshot))
+    document = await asyncio.to_thread(_lay_out, spec, await _gathered(spec, batches))
     press = _Press(document, spec)
     for start in range(0, document.page_count, _PAGES_AT_A_TIME):
         pages = range(start, min(start + _PAGES_AT_A_TIME, document.page_count))
@@ -33,18 +33,16 @@ async def export_pdf(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWrite
     return document.row_count
 
 
-async def _fetch_rows(spec: ReportSpec, snapshot: Snapshot) -> list[tuple[str, ...]]:
+async def _gathered(
+    spec: ReportSpec, batches: AsyncIterable[Sequence[TextRow]]
+) -> list[Sequence[str]]:
+    """Take all rows, empty where NULL, or no more than are typeset."""
     limit = spec.report_type.limits.max_pdf_rows
-    query = text_query(spec.report_type, snapshot.query, limit=limit + 1)
-    rows: list[tuple[str, ...]] = []
-    cursor = snapshot.connection.cursor(
-        query, prefetch=_ROWS_AT_A_TIME, timeout=snapshot.time_limit
-    )
-    async for record in cursor:
-        if len(rows) == limit:
-            others = [str(one) for one in spec.report_type.formats if one is not ReportFormat.PDF]
-            raise too_large(limit, others)
-        rows.append(tuple(record))
+    rows: list[Sequence[str]] = []
+    async for batch in batches:
+        if len(rows) + len(batch) > limit:
+            raise too_many_rows(limit, ReportFormat.PDF, spec.report_type.formats)
+        rows += [[text or "" for text in row] for row in batch]
     return rows
 
 
