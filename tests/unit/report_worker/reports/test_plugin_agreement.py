@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from report_worker.plugins import Report, ReportPlugin, Row
-from report_worker.reports.plugins import disagreements
+from report_worker.plugins.agreement import disagreements
 from shared.catalogue import ReportType
 from tests.support.plugins import DECLARED
 

@@ -7,15 +7,14 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import PostgresDsn, TypeAdapter, ValidationError
 
 from report_worker.check.plugins import plugin_mistakes
-from report_worker.check.queries import SourceUnreachableError, query_mistakes
-from shared.catalogue import CatalogueError, CatalogueFile, load_files
+from shared.catalogue import CatalogueError, CatalogueFile, Mistake, load_files
 
 _GOOD, _MISTAKES, _UNCHECKED = 0, 1, 2
 _URL: Final = TypeAdapter(PostgresDsn)
@@ -58,11 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _UNCHECKED
     try:
         files = load_files(directory)
-        mistakes = plugin_mistakes(files)
-        mistakes += asyncio.run(query_mistakes(files, dict(arguments.source)))
+        mistakes = plugin_mistakes(files) + _query_mistakes(files, dict(arguments.source))
     except CatalogueError as error:
         mistakes = error.mistakes
-    except SourceUnreachableError as error:
+    except ConnectionError as error:
         sys.stderr.write(f"report-worker: can't be asked: {error}\n")
         return _UNCHECKED
     if mistakes:
@@ -71,6 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
         return _MISTAKES
     sys.stderr.write(_summary(files, [name for name, _ in arguments.source]))
     return _GOOD
+
+
+def _query_mistakes(files: Sequence[CatalogueFile], sources: Mapping[str, str]) -> list[Mistake]:
+    if not sources:
+        return []
+    # What makes reports takes a second to import, and the other commands have no use for it.
+    from report_worker.check.queries import query_mistakes  # noqa: PLC0415
+
+    return asyncio.run(query_mistakes(files, sources))
 
 
 def _source(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from report_worker.execution.environment import child_environment
-from report_worker.reports.plugins.agreement import Disagreement
+from report_worker.plugins.agreement import Disagreement
 from shared.catalogue import CatalogueFile, Mistake, ReportType
 
 REPORT_TYPES: Final = TypeAdapter(list[ReportType])

@@ -4,12 +4,8 @@ import os
 import sys
 
 from report_worker.check.plugins import ANSWER, REPORT_TYPES
-from report_worker.reports.plugins import (
-    Disagreement,
-    PluginUnusableError,
-    disagreements,
-    load_plugin,
-)
+from report_worker.plugins.agreement import Disagreement, disagreements
+from report_worker.plugins.loading import PluginUnusableError, load_plugin
 from shared.catalogue import ReportType
 
 

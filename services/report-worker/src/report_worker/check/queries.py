@@ -17,7 +17,7 @@ _STATEMENT_SECONDS: Final = 30.0
 _ANY_DATES: Final = DateRange(from_date=date(2000, 1, 1), to_date=date(2000, 1, 1))
 
 
-class SourceUnreachableError(Exception):
+class SourceUnreachableError(ConnectionError):
     """A database that queries were to be checked against can't be asked."""
 
 

@@ -1,6 +1,7 @@
 """Making reports: runs inside the killable child process, one job at a time."""
 
-from report_worker.reports.artifacts import discard_artifact, open_store
+from report_worker.object_store import open_store
+from report_worker.reports.artifacts import discard_artifact
 from report_worker.reports.errors import ErrorCode, ReportError
 from report_worker.reports.generation import generate
 from report_worker.reports.progress import ProgressReporter

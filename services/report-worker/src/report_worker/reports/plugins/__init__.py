@@ -1,13 +1,5 @@
-"""Reports whose rows a plugin makes: found, held against their report type, and run."""
+"""Reports whose rows a plugin makes."""
 
-from report_worker.reports.plugins.agreement import Disagreement, disagreements
-from report_worker.reports.plugins.loading import PluginUnusableError, load_plugin
 from report_worker.reports.plugins.running import write_plugin_report
 
-__all__ = [
-    "Disagreement",
-    "PluginUnusableError",
-    "disagreements",
-    "load_plugin",
-    "write_plugin_report",
-]
+__all__ = ["write_plugin_report"]

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from report_worker.plugins import PluginError, Progress, Report, ReportPlugin
+from report_worker.plugins.loading import PluginUnusableError, load_plugin
 from report_worker.reports.artifacts import ArtifactWriter
 from report_worker.reports.errors import ErrorCode, ReportError
-from report_worker.reports.plugins.loading import PluginUnusableError, load_plugin
 from report_worker.reports.plugins.source import SnapshotSource
 from report_worker.reports.report import ReportSpec
 from report_worker.reports.rows import write_rows
