@@ -32,6 +32,7 @@ _ID_BYTES: Final = 6 + _RANDOM_BYTES + 1 + _MAC_BYTES
 _SPELLING: Final = re.compile(r"job_[0-9a-v]{40}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_LAST_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,11 @@ class JobIds:
 
 
 def is_well_formed(text: str) -> bool:
-    """Tell whether `text` is spelled as a job id; says nothing about who made it."""
-    return _SPELLING.fullmatch(text) is not None
+    """Tell whether `text` is spelled as a job id; says nothing about who made it.
+
+    None is from after the year 9999, although 48 bits of milliseconds would reach further.
+    """
+    return _SPELLING.fullmatch(text) is not None and text < _AFTER_ALL_MOMENTS
 
 
 def created_at(job_id: JobId) -> datetime:
@@ -81,6 +85,9 @@ def earliest(moment: datetime) -> JobId:
     milliseconds = -((_EPOCH - moment) // _MILLISECOND)
     head = max(0, milliseconds).to_bytes(6)
     return JobId(PREFIX + base64.b32hexencode(head.ljust(_ID_BYTES, b"\0")).decode().lower())
+
+
+_AFTER_ALL_MOMENTS: Final = earliest(_LAST_MOMENT)
 
 
 def _message(certified: bytes, tenant: str) -> bytes:

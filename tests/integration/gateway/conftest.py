@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
@@ -31,18 +32,27 @@ def client(bench: Bench) -> httpx.AsyncClient:
     return bench.client
 
 
+PATIENCE: Final = {
+    "DATABASE_CONNECT_TIMEOUT": "20",
+    "DATABASE_COMMAND_TIMEOUT": "20",
+    "STREAM_QUIET": "0.2",
+    "CLIENT_TIMEOUT": "2",
+}
+
+
 @pytest.fixture
 async def live(
+    request: pytest.FixtureRequest,
     kafka: Kafka,
     database: DatabaseUrls,
     topic_prefix: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Live]:
-    """A gateway that is served over HTTP, and that loses patience soon."""
+    """A gateway that is served over HTTP; a test may change its `PATIENCE`."""
     configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
-    monkeypatch.setenv("GATEWAY_STREAM_QUIET", "0.2")
-    monkeypatch.setenv("GATEWAY_CLIENT_TIMEOUT", "1")
+    for name, value in {**PATIENCE, **getattr(request, "param", {})}.items():
+        monkeypatch.setenv(f"GATEWAY_{name}", value)
     await prepare(database)
     async with open_live(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as live:
         yield live

@@ -75,6 +75,13 @@ def test_creation_time_is_kept_to_the_millisecond() -> None:
     assert created_at(ids().new("acme")) == NOON.replace(microsecond=123000)
 
 
+def test_an_id_from_after_the_last_year_is_none() -> None:
+    text = "job_" + "v" * 40
+    assert not is_well_formed(text)
+    with pytest.raises(ValueError, match="job id"):
+        created_at(JobId(text))
+
+
 def test_creation_time_of_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="not a job id"):
         created_at(JobId("job_12345"))

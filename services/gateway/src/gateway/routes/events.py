@@ -15,10 +15,12 @@ from gateway.routes.problems import ProblemType
 from gateway.routes.sending import Sender, disconnection, drop
 from gateway.routes.services import Reader, services_of
 from gateway.service.following import Followed, Following, Gone, Quiet
+from shared.backoff import Backoff
 
 router = APIRouter(tags=["Reports"])
 
-_RETRY_MILLISECONDS: Final = 2000
+_COME_BACK: Final = Backoff(first=3.0)
+"""Spreads those who come back after a gateway was replaced over some seconds."""
 _HEADERS: Final = {
     "content-type": "text/event-stream",
     "cache-control": "no-store",
@@ -135,7 +137,7 @@ class EventStream(Response):
 
     async def _send(self, followed: Followed, sender: Sender, path: str) -> None:
         await sender.start(self)
-        await sender.part(f"retry: {_RETRY_MILLISECONDS}\n\n".encode())
+        await sender.part(f"retry: {int(_COME_BACK.delay(1) * 1000)}\n\n".encode())
         async with aclosing(followed.states()) as states:
             async for state in states:
                 await sender.part(_event(state, path))
