@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from report_worker.reports import ReportError, open_store
 from report_worker.reports.artifacts import artifact_writer
 from report_worker.reports.cells import Row
+from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.rows import write_rows
 from shared.catalogue import ReportType
 from tests.integration.report_worker.reports.conftest import (
@@ -88,7 +89,8 @@ async def written(
     async with artifact_writer(
         open_store(folder.as_uri()), PATH, media_type="x/y", time_limit=20
     ) as writer:
-        count = await write_rows(report_spec(kind, file_format), given_batches(), writer)
+        spec = report_spec(kind, file_format)
+        count = await write_rows(spec, given_batches(), writer, ProgressReporter())
     return count, (folder / PATH).read_bytes()
 
 

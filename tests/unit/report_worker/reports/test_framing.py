@@ -37,10 +37,12 @@ def framed(framing: Framing, data: bytes, cuts: list[int]) -> bytes:
 def test_csv_reads_back_and_every_record_ends_in_crlf(
     rows: list[list[str]], cuts: list[int]
 ) -> None:
-    text = framed(CsvFraming(), copied(rows), cuts).decode()
+    framing = CsvFraming()
+    text = framed(framing, copied(rows), cuts).decode()
     assert list(csv.reader(io.StringIO(text, newline=""), strict=True)) == rows
     outside_quotes = "".join(text.split('"')[::2])
     assert outside_quotes.count("\n") == outside_quotes.count("\r\n") == len(rows)
+    assert framing.rows == len(rows) - 1
 
 
 def test_line_ends_inside_a_cell_stay_as_they_are() -> None:
@@ -51,7 +53,9 @@ def test_line_ends_inside_a_cell_stay_as_they_are() -> None:
 @given(st.lists(st.dictionaries(st.text(max_size=5), st.text() | st.integers()), max_size=6), CUTS)
 def test_json_rows_become_one_array(rows: list[dict[str, object]], cuts: list[int]) -> None:
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    assert json.loads(framed(JsonArrayFraming(), data, cuts)) == rows
+    framing = JsonArrayFraming()
+    assert json.loads(framed(framing, data, cuts)) == rows
+    assert framing.rows == len(rows)
 
 
 def test_no_rows_are_an_empty_array() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from report_worker.reports.artifacts import ArtifactWriter
 from report_worker.reports.cells import TextRow
 from report_worker.reports.framing import CsvFraming, Framing, JsonArrayFraming, NdjsonFraming
+from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.projection import csv_query, json_query, text_query
 from report_worker.reports.source import Snapshot
 from shared.catalogue import ReportType
@@ -13,9 +14,11 @@ _BATCH_BYTES = 1024 * 1024
 _ROWS_AT_A_TIME = 2000
 
 
-async def export_csv(report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+async def export_csv(
+    report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter, progress: ProgressReporter
+) -> int:
     """Write the report as RFC 4180 CSV with the columns' names at its head; return its rows."""
-    batches = _Batches(writer, CsvFraming())
+    batches = _Batches(writer, CsvFraming(), progress)
     tag = await snapshot.connection.copy_from_query(
         csv_query(report_type, snapshot.query), output=batches.add, format="csv", header=True
     )
@@ -23,20 +26,28 @@ async def export_csv(report_type: ReportType, snapshot: Snapshot, writer: Artifa
     return _row_count(tag)
 
 
-async def export_json(report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+async def export_json(
+    report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter, progress: ProgressReporter
+) -> int:
     """Write the report as one JSON array of objects; return its rows."""
-    return await _export_objects(report_type, snapshot, writer, JsonArrayFraming())
+    return await _export_objects(report_type, snapshot, writer, progress, JsonArrayFraming())
 
 
-async def export_ndjson(report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+async def export_ndjson(
+    report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter, progress: ProgressReporter
+) -> int:
     """Write the report as one object per line; return its rows."""
-    return await _export_objects(report_type, snapshot, writer, NdjsonFraming())
+    return await _export_objects(report_type, snapshot, writer, progress, NdjsonFraming())
 
 
 async def _export_objects(
-    report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter, framing: Framing
+    report_type: ReportType,
+    snapshot: Snapshot,
+    writer: ArtifactWriter,
+    progress: ProgressReporter,
+    framing: Framing,
 ) -> int:
-    batches = _Batches(writer, framing)
+    batches = _Batches(writer, framing, progress)
     # JSON text holds no control character, so that with these COPY never quotes or escapes.
     tag = await snapshot.connection.copy_from_query(
         json_query(report_type, snapshot.query),
@@ -50,21 +61,27 @@ async def _export_objects(
 
 
 async def fetch_texts(
-    report_type: ReportType, snapshot: Snapshot, *, limit: int
+    report_type: ReportType, snapshot: Snapshot, progress: ProgressReporter, *, limit: int
 ) -> AsyncIterator[list[TextRow]]:
     """Fetch the report's rows as text, some at a time, and at most so many."""
     query = text_query(report_type, snapshot.query, limit=limit)
     cursor = await snapshot.connection.cursor(query, timeout=snapshot.time_limit)
+    fetched = 0
     while records := await cursor.fetch(_ROWS_AT_A_TIME, timeout=snapshot.time_limit):
         yield [tuple(record) for record in records]
+        fetched += len(records)
+        progress.rows(fetched)
 
 
 class _Batches:
     """Gathers COPY's small pieces into batches, framed and written at once."""
 
-    def __init__(self, writer: ArtifactWriter, framing: Framing) -> None:
+    def __init__(
+        self, writer: ArtifactWriter, framing: Framing, progress: ProgressReporter
+    ) -> None:
         self._writer = writer
         self._framing = framing
+        self._progress = progress
         self._pieces: list[bytes] = []
         self._gathered = 0
 
@@ -83,6 +100,7 @@ class _Batches:
         self._pieces.clear()
         self._gathered = 0
         await self._writer.write(batch)
+        self._progress.rows(self._framing.rows)
 
 
 def _row_count(tag: str) -> int:

@@ -9,6 +9,10 @@ _NUL = b"\0"
 class Framing(Protocol):
     """Turns COPY's output into a file format; batches may end anywhere."""
 
+    @property
+    def rows(self) -> int:
+        """Rows that have ended so far, the header not among them."""
+
     def frame(self, batch: bytes) -> bytes:
         """Give the file's next bytes."""
 
@@ -21,6 +25,7 @@ class CsvFraming:
 
     def __init__(self) -> None:
         self._inside_quotes = False
+        self.rows = -1  # the first record is the header
 
     def frame(self, batch: bytes) -> bytes:
         """Replace the line ends outside of quotes.
@@ -32,6 +37,7 @@ class CsvFraming:
         first_outside = 1 if self._inside_quotes else 0
         outside = _NUL.join(pieces[first_outside::2])
         replaced = outside.replace(b"\n", b"\r\n")
+        self.rows += len(replaced) - len(outside)
         if len(pieces) == 1:
             return batch if self._inside_quotes else replaced
         pieces[first_outside::2] = replaced.split(_NUL)
@@ -46,8 +52,12 @@ class CsvFraming:
 class NdjsonFraming:
     """Newline-delimited JSON is one object per line, as COPY gives them."""
 
+    def __init__(self) -> None:
+        self.rows = 0
+
     def frame(self, batch: bytes) -> bytes:
         """Leave it as it is."""
+        self.rows += batch.count(b"\n")
         return batch
 
     def finish(self) -> bytes:
@@ -61,9 +71,11 @@ class JsonArrayFraming:
     def __init__(self) -> None:
         self._is_empty = True
         self._held_back = b""
+        self.rows = 0
 
     def frame(self, batch: bytes) -> bytes:
         """Put a comma after each row that another one follows."""
+        self.rows += batch.count(b"\n")
         opening = b"[\n" if self._is_empty and batch else b""
         self._is_empty = self._is_empty and not batch
         rows = self._held_back + batch

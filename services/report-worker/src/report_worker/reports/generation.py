@@ -7,6 +7,7 @@ from obstore.store import ObjectStore
 
 from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
 from report_worker.reports.errors import ReportError
+from report_worker.reports.estimate import estimating
 from report_worker.reports.export import (
     export_csv,
     export_json,
@@ -22,6 +23,9 @@ from report_worker.reports.xlsx import MOST_ROWS
 from shared.report_request import ReportFormat
 
 DEFAULT_TIME_LIMITS = TimeLimits()
+
+_UNTIL_TYPESET = 30
+"""Percent of a PDF's time that the query takes, about."""
 
 log = structlog.get_logger()
 
@@ -79,22 +83,30 @@ async def _write(
     if spec.report_type.source is None:
         return await write_plugin_report(spec, sources, writer, progress, connect_limit=limit)
     dsn = sources[spec.report_type.source]
-    progress.phase("query")
-    async with open_snapshot(spec, dsn, connect_limit=limit) as snapshot:
-        return await _export(spec, snapshot, writer)
+    is_typeset = spec.request.format is ReportFormat.PDF
+    progress.phase("query", until=_UNTIL_TYPESET if is_typeset else 99)
+    async with (
+        open_snapshot(spec, dsn, connect_limit=limit) as snapshot,
+        estimating(dsn, snapshot.query, progress, connect_limit=limit),
+    ):
+        return await _export(spec, snapshot, writer, progress)
 
 
-async def _export(spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter) -> int:
+async def _export(
+    spec: ReportSpec, snapshot: Snapshot, writer: ArtifactWriter, progress: ProgressReporter
+) -> int:
+    report_type = spec.report_type
     match spec.request.format:
         case ReportFormat.CSV:
-            return await export_csv(spec.report_type, snapshot, writer)
+            return await export_csv(report_type, snapshot, writer, progress)
         case ReportFormat.JSON:
-            return await export_json(spec.report_type, snapshot, writer)
+            return await export_json(report_type, snapshot, writer, progress)
         case ReportFormat.NDJSON:
-            return await export_ndjson(spec.report_type, snapshot, writer)
+            return await export_ndjson(report_type, snapshot, writer, progress)
         case ReportFormat.PDF:
-            limit = spec.report_type.limits.max_pdf_rows
+            limit = report_type.limits.max_pdf_rows
         case ReportFormat.XLSX:
             limit = MOST_ROWS
     # One more than it may have tells that there are too many.
-    return await write_texts(spec, fetch_texts(spec.report_type, snapshot, limit=limit + 1), writer)
+    rows = fetch_texts(report_type, snapshot, progress, limit=limit + 1)
+    return await write_texts(spec, rows, writer, progress)

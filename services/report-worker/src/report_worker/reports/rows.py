@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
+from report_worker.plugins import Progress
 from report_worker.reports.artifacts import ArtifactWriter
 from report_worker.reports.cells import Row, TextRow, TextRows
 from report_worker.reports.encoding import CsvEncoder, Encoder, JsonEncoder
@@ -17,18 +18,11 @@ ROWS_AT_A_TIME: Final = 2000
 T = TypeVar("T")
 
 
-class TellsProgress(Protocol):
-    """Hears how far the writing is."""
-
-    def phase(self, name: str, /) -> None:
-        """Begin a phase."""
-
-    def rows(self, processed: int, /) -> None:
-        """Say how many rows the phase has done so far."""
-
-
 async def write_rows(
-    spec: ReportSpec, batches: AsyncIterable[Sequence[Row]], writer: ArtifactWriter
+    spec: ReportSpec,
+    batches: AsyncIterable[Sequence[Row]],
+    writer: ArtifactWriter,
+    progress: Progress,
 ) -> int:
     """Write the rows in the format that was asked for; return how many there were.
 
@@ -37,15 +31,21 @@ async def write_rows(
     values that aren't as the columns are declared and for more than the format takes, and whatever
     the batches raise.
     """
-    return await write_texts(spec, _texts(spec, batches), writer)
+    return await write_texts(spec, _texts(spec, batches), writer, progress)
 
 
 async def write_texts(
-    spec: ReportSpec, batches: AsyncIterable[Sequence[TextRow]], writer: ArtifactWriter
+    spec: ReportSpec,
+    batches: AsyncIterable[Sequence[TextRow]],
+    writer: ArtifactWriter,
+    progress: Progress,
 ) -> int:
-    """Write rows that are text already, as the data source writes it."""
+    """Write rows that are text already, as the data source writes it.
+
+    Whoever makes the rows counts them; what comes after the last of them is told from here.
+    """
     if spec.request.format is ReportFormat.PDF:
-        return await write_pdf(spec, batches, writer)
+        return await write_pdf(spec, batches, writer, progress)
     encoder = _encoder(spec)
     count = 0
     async for rows in _regrouped(batches):

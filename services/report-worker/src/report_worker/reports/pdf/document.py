@@ -116,6 +116,10 @@ class Document:
         """Pages, at least one."""
         return len(self._pages)
 
+    def rows_until(self, page: int) -> int:
+        """Count the report's rows on the pages before this one."""
+        return min(self._pages[page - 1].stop, self.row_count)
+
     def page(self, index: int) -> str:
         """Write the HTML of one page, counted from 0."""
         rows = self._pages[index]

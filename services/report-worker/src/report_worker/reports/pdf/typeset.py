@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Sequence
 
 import plutoprint
 
+from report_worker.plugins import Progress
 from report_worker.reports.artifacts import ArtifactWriter
 from report_worker.reports.cells import TextRow
 from report_worker.reports.errors import too_many_rows
@@ -18,17 +19,24 @@ _PAGES_AT_A_TIME = 16
 
 
 async def write_pdf(
-    spec: ReportSpec, batches: AsyncIterable[Sequence[TextRow]], writer: ArtifactWriter
+    spec: ReportSpec,
+    batches: AsyncIterable[Sequence[TextRow]],
+    writer: ArtifactWriter,
+    progress: Progress,
 ) -> int:
     """Write the report as PDF; return its rows.
 
     Rows are held in memory, which is why the report type limits them; pages aren't.
     """
-    document = await asyncio.to_thread(_lay_out, spec, await _gathered(spec, batches))
+    rows = await _gathered(spec, batches)
+    progress.phase("typeset", rows_total=len(rows))
+    document = await asyncio.to_thread(_lay_out, spec, rows)
+    del rows
     press = _Press(document, spec)
     for start in range(0, document.page_count, _PAGES_AT_A_TIME):
         pages = range(start, min(start + _PAGES_AT_A_TIME, document.page_count))
         await writer.write(await asyncio.to_thread(press.print_pages, pages))
+        progress.rows(document.rows_until(pages.stop))
     await writer.write(await asyncio.to_thread(press.finish))
     return document.row_count
 

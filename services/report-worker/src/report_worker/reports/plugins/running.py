@@ -48,7 +48,7 @@ async def write_plugin_report(
         )
         try:
             async with aclosing(plugin.rows(report)) as batches:
-                return await write_rows(spec, batches, writer)
+                return await write_rows(spec, batches, writer, progress)
         except PluginError as error:
             raise _judged(error) from error.__cause__ or error
         except ExceptionGroup as group:
