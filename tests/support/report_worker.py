@@ -27,6 +27,8 @@ from shared.clock import utc_now
 from shared.database.migrations import migrate
 from shared.events import (
     AnyJobEvent,
+    CancelRequested,
+    DeleteRequested,
     JobAttemptEnded,
     JobCompleted,
     JobFailed,
@@ -35,6 +37,7 @@ from shared.events import (
     ReportRequested,
     RequestedDateRange,
     RequestedReport,
+    RetryRequested,
     decode,
     encode,
     text_headers,
@@ -60,13 +63,16 @@ _SERVICE: Final = next(service for service in SERVICES if service.module == "rep
 _GATE: Final = 4711
 _TEXT: Final = [{"name": "x", "title": "X", "type": "text"}]
 
-CATALOGUE: Final = {
+CATALOGUE: Final[dict[str, dict[str, Any]]] = {
     "EMPTY": {"source": "orders", "sql": "SELECT 1::text AS x WHERE false"},
     "GATED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({_GATE})::text x"},
     "NO_SUCH_TABLE": {"source": "orders", "sql": "SELECT x FROM no_such_table"},
     "AWAY": {"source": "away", "sql": "SELECT 1::text AS x"},
+    "HURRIED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({_GATE})::text x",
+                "limits": {"max_duration": 1}},
+    "IMPATIENT": {"source": "orders", "sql": "SELECT 1::text AS x", "limits": {"queue_ttl": 1}},
 }  # fmt: skip
-"""GATED waits for the test's `Gate`; the source of AWAY is the test's to choose."""
+"""GATED and HURRIED wait for the test's `Gate`; the source of AWAY is the test's to choose."""
 
 
 async def eventually(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
@@ -231,6 +237,22 @@ class WorkerBench:
     async def submit_many(self, count: int, report_type: str = "EMPTY") -> list[JobId]:
         """Publish many requests."""
         return [await self.submit(report_type) for _ in range(count)]
+
+    async def ask(
+        self,
+        kind: type[RetryRequested | CancelRequested | DeleteRequested],
+        job: JobId,
+        report_type: str = "EMPTY",
+        **changes: Any,
+    ) -> None:
+        """Publish what a client asks of a job of acme's, about its first run."""
+        fields = self.request(report_type).model_dump() | {
+            "job_id": job,
+            "created_at": created_at(job),
+            "requested_at": utc_now(),
+        }
+        event = kind.model_validate(fields | changes)
+        await self.publish(encode(event, source="gateway", time=event.requested_at))
 
     async def publish(self, *messages: OutgoingMessage) -> None:
         """Publish any messages."""

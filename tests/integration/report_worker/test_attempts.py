@@ -133,10 +133,12 @@ async def test_a_stopping_worker_lets_its_jobs_end(bench: WorkerBench, gate: Gat
 async def test_a_stopping_worker_gives_back_what_it_can_t_finish(
     bench: WorkerBench, gate: Gate
 ) -> None:
+    """The other worker is as good as deaf to anything but the word that there is work."""
     worker = await bench.start_worker(drain="0.2", lease="60", slots="2", max_losses="1")
     jobs = await bench.submit_many(2, "GATED")
     await gate.wait_for(2)
-    await bench.start_worker(lease="60", max_losses="1")
+    other = await bench.start_worker(lease="1800", beat="600", max_losses="1")
+    await other.is_ready()
     assert await worker.stop() == 0
     await eventually(lambda: all(len(bench.events.story(job)) == 3 for job in jobs))
     await gate.open()

@@ -10,6 +10,7 @@ from shared.events import (
     OutgoingMessage,
     ReportRequested,
     RequestedReport,
+    RetryRequested,
     encode,
     text_headers,
 )
@@ -77,10 +78,10 @@ async def test_a_request_whose_job_id_the_gateway_never_gave_is_not_executed(
     assert bench.events.of(JobId(of_another_tenant.job_id)) == []
 
 
-async def test_a_second_run_is_a_run_of_its_own(bench: WorkerBench) -> None:
+async def test_a_retry_is_a_run_of_its_own_and_starts_once(bench: WorkerBench) -> None:
     await bench.start_worker()
-    first = bench.request("EMPTY")
-    await bench.publish(message(first))
-    await bench.told(JobId(first.job_id), "1 started", "1 completed")
-    await bench.publish(message(first.model_copy(update={"run": 2})))
-    await bench.told(JobId(first.job_id), "1 started", "1 completed", "2 started", "2 completed")
+    job = await bench.submit("NO_SUCH_TABLE")
+    await bench.told(job, "1 started", "1 REPORT_GENERATION_FAILED")
+    for _ in range(2):
+        await bench.ask(RetryRequested, job, run=2)
+    await bench.told(job, "1 started", "1 REPORT_GENERATION_FAILED", "2 started", "2 completed")

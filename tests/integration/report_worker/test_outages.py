@@ -83,6 +83,27 @@ async def test_results_wait_in_the_outbox_while_kafka_is_away(
     await wait_for_kept_results(bench, 0)
 
 
+async def test_results_of_a_killed_worker_are_published_by_another(
+    apart: Apart, local_kafka: LocalKafka
+) -> None:
+    bench = apart.bench
+    worker = await bench.start_worker()
+    jobs = await bench.submit_many(2, "GATED")
+    await apart.gate.wait_for(2)
+    await eventually(lambda: all(bench.events.story(job) == ["1 started"] for job in jobs))
+    await local_kafka.kill()
+    try:
+        await apart.gate.open()
+        await wait_for_kept_results(bench, len(jobs))
+        await worker.kill()
+    finally:
+        await local_kafka.start()
+    await bench.start_worker()
+    for job in jobs:
+        await bench.told(job, "1 started", "1 completed")
+    await wait_for_kept_results(bench, 0)
+
+
 async def wait_for_kept_results(bench: WorkerBench, count: int) -> None:
     """Return when the outbox holds so many events."""
     connection = await asyncpg.connect(bench.environment["REPORT_WORKER_DATABASE_URL"])

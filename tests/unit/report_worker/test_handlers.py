@@ -15,7 +15,6 @@ from report_worker.domain import Attempt, Cancellation, Deletion, NewRun, Reject
 from report_worker.handlers import LARGEST_REQUEST, RequestsHandler
 from report_worker.service import Dispatcher, Intake, Queue
 from shared.bus import Batch, InvalidRecord
-from shared.bus.dead_letter import REASON
 from shared.catalogue import Catalogue, ReportType
 from shared.clock import utc_now
 from shared.events import (
@@ -31,7 +30,6 @@ from shared.events import (
 )
 from shared.job_id import JobIds, created_at
 from shared.keyring import KeyRing
-from shared.topics import Topic
 from tests.support.report_runs import NOON, REQUEST, attempt
 
 IDS = JobIds(KeyRing.parse("1:" + "A" * 43 + "="), utc_now)
@@ -116,7 +114,6 @@ async def test_a_fitting_request_becomes_a_run() -> None:
     assert (run.job_id, run.run, run.tenant, run.request) == (event.job_id, 1, "acme", REQUEST)
     assert run.traceparent == TRACEPARENT
     assert run.start_by == event.created_at + timedelta(days=1)
-    assert intake.letters == []
 
 
 def asked(kind: type[AnyRequest], **changes: Any) -> AnyRequest:
@@ -152,12 +149,12 @@ async def test_requests_of_a_batch_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("kind", [RetryRequested, CancelRequested, DeleteRequested])
-async def test_what_is_asked_of_a_job_under_another_tenant_s_name_changes_nothing(
+def test_what_is_asked_of_a_job_under_another_tenant_s_name_goes_to_the_dead_letter(
     kind: type[AnyRequest],
 ) -> None:
-    intake = await judged(received(asked(kind, tenant="mallory")))
-    assert intake.requests == []
-    assert [letter.topic for letter in intake.letters] == [Topic.DEAD_LETTER]
+    handler = handler_of(KeepingQueue(), KeepingDispatcher())
+    assert handler.objection(received(asked(kind))) is None
+    assert handler.objection(received(asked(kind, tenant="mallory"))) is not None
 
 
 @pytest.mark.parametrize("age", [timedelta(days=6, hours=23), timedelta(days=7, hours=1)])
@@ -170,7 +167,6 @@ async def test_requests_of_a_job_whose_report_has_expired_are_left_alone(age: ti
         invalid=[unreadable(ce_subject=job)],
     )
     assert len(intake.requests) == (4 if age < timedelta(days=7) else 0)
-    assert intake.letters == []
 
 
 async def test_what_was_claimed_at_intake_is_started() -> None:
@@ -232,14 +228,10 @@ async def test_a_request_too_large_to_be_told_of_is_rejected_without_it(
 @pytest.mark.parametrize(
     "changes", [{"tenant": "mallory"}, {"job_id": IDS.new("mallory")}], ids=["tenant", "id"]
 )
-async def test_an_uncertified_job_id_goes_to_the_dead_letter(changes: dict[str, str]) -> None:
+def test_an_uncertified_job_id_goes_to_the_dead_letter(changes: dict[str, str]) -> None:
     event = requested(**changes)
-    intake = await judged(received(event))
-    (letter,) = intake.letters
-    assert letter.topic == Topic.DEAD_LETTER
-    assert event.job_id in letter.headers[REASON]
-    assert json.loads(letter.value)["request"]["reportType"] == "EMPTY"
-    assert intake.requests == []
+    reason = handler_of(KeepingQueue(), KeepingDispatcher()).objection(received(event))
+    assert reason == f"{event.job_id} is no job id of tenant {event.tenant}"
 
 
 async def test_a_traceparent_that_is_none_is_not_carried_on() -> None:

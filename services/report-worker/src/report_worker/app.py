@@ -150,6 +150,7 @@ def build_app(settings: Settings) -> Starlette:
                 metrics=ReaderMetrics(registry),
                 heartbeat=heartbeats["reader"],
                 wanted=WANTED,
+                objection=handler.objection,
             )
             checks.update(
                 readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))

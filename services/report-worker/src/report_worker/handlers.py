@@ -19,23 +19,19 @@ from report_worker.domain import (
 from report_worker.service import Dispatcher, Intake, Queue
 from shared import job_id
 from shared.bus import Batch, InvalidRecord
-from shared.bus.dead_letter import CONSUMER, REASON
 from shared.catalogue import Catalogue
 from shared.events import (
     UNKNOWN,
     CancelRequested,
     DeleteRequested,
-    JobEvent,
-    OutgoingMessage,
+    ReceivedEvent,
     ReportRequested,
     RetryRequested,
-    encode,
     type_name,
 )
 from shared.job_id import JobId, JobIds
 from shared.report_request import ReportRequest
 from shared.telemetry.trace import trace_id
-from shared.topics import Topic
 
 WANTED: Final = (ReportRequested, RetryRequested, CancelRequested, DeleteRequested)
 """The events of the topic that the worker acts upon."""
@@ -48,7 +44,6 @@ _LONGEST_NAME: Final = 256
 _TOO_LARGE: Final = "The request is too large."
 _REQUESTED: Final = type_name(ReportRequested)
 _AnyRequest = ReportRequested | RetryRequested | CancelRequested | DeleteRequested
-_SERVICE: Final = "report-worker"
 _log = structlog.get_logger()
 
 
@@ -77,9 +72,23 @@ class RequestsHandler:
             attempts = await self._queue.take_in(intake, free_slots=free)
             self._dispatcher.start(attempts)
 
+    def objection(self, received: ReceivedEvent) -> str | None:
+        """Say why a request is none of ours: the gateway never gave the job id to its tenant.
+
+        Whoever wrote it isn't the gateway, so it is not executed, and no job of a tenant ends by
+        it. Of ids that have expired not even the key may be known any more.
+        """
+        event = received.event
+        if event.job_id < self._oldest() or self._job_ids.is_certified(event.job_id, event.tenant):
+            return None
+        return f"{event.job_id} is no job id of tenant {event.tenant}"
+
+    def _oldest(self) -> JobId:
+        return job_id.earliest(self._job_ids.clock() - self._retention)
+
     def _judge(self, batch: Batch) -> Intake:
         intake = Intake(progress=batch.progress)
-        oldest = job_id.earliest(self._job_ids.clock() - self._retention)
+        oldest = self._oldest()
         unreadable = filter(None, map(self._unreadable, batch.invalid))
         intake.requests.extend(r for r in unreadable if r.run.job_id >= oldest)
         for received in batch.events:
@@ -88,10 +97,8 @@ class RequestsHandler:
                 continue
             if event.job_id < oldest:
                 _log.info("request of an expired job left alone", job_id=event.job_id)
-            elif self._job_ids.is_certified(event.job_id, event.tenant):
-                intake.requests.append(self._request(event, _traceparent(received.traceparent)))
             else:
-                intake.letters.append(_uncertified(event))
+                intake.requests.append(self._request(event, _traceparent(received.traceparent)))
         return intake
 
     def _request(self, event: _AnyRequest, traceparent: str | None) -> Request:
@@ -165,18 +172,6 @@ def _seen(event: DeleteRequested, traceparent: str | None) -> Run:
 def _traceparent(header: str | None) -> str | None:
     """Carry on a trace that is well formed; anything else would go into every later message."""
     return header if trace_id(header) else None
-
-
-def _uncertified(event: JobEvent) -> OutgoingMessage:
-    """Make the dead letter of a request whose job id the gateway never gave to its tenant.
-
-    Whoever wrote it isn't the gateway, so it is not executed, and no job of a tenant ends by it.
-    """
-    reason = f"{event.job_id} is no job id of tenant {event.tenant}"
-    _log.error("request dead-lettered", job_id=event.job_id, tenant=event.tenant, reason=reason)
-    message = encode(event, source=_SERVICE, time=event.created_at)
-    headers = message.headers | {REASON: reason, CONSUMER: _SERVICE}
-    return replace(message, topic=Topic.DEAD_LETTER, headers=headers)
 
 
 def _size_rejection(run: NewRun) -> Rejection | None:

@@ -1,6 +1,6 @@
 """What a poll brought, read: events, what can't be understood, and the letters that tell of it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,9 @@ from shared.events import (
 )
 
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+Objection = Callable[[ReceivedEvent], str | None]
+"""Says why an event that makes sense is not to be handled all the same; None lets it pass."""
 
 _UNREADABLE: Final = "a header's name is not UTF-8, so this client can't read the record"
 _log = structlog.get_logger()
@@ -57,8 +60,11 @@ def read_records(
     stored: Mapping[TopicPartition, int],
     group: str,
     wanted: frozenset[bytes] | None = None,
+    objection: Objection | None = None,
 ) -> tuple[Batch, list[OutgoingMessage]]:
     """Return the batch, and a dead letter from `group` for each record that makes no sense.
+
+    There is one as well for each event with an `objection` to it, which is left out of the batch.
 
     `stored` holds the positions that the batch follows on. Left out are events of types from
     later versions, and of types that aren't `wanted`, which are neither read nor judged: whoever
@@ -77,9 +83,13 @@ def read_records(
                 batch.invalid.append(InvalidRecord(record.key or b"", headers, error.reason))
                 letters.append(dead_letter(record, error.reason, group))
                 _log_invalid(group, partition, record.offset, error.reason)
-            else:
-                if event is not None:
-                    batch.events.append(event)
+                continue
+            reason = objection(event) if event and objection else None
+            if reason is not None:
+                letters.append(dead_letter(record, reason, group))
+                _log_invalid(group, partition, record.offset, reason)
+            elif event is not None:
+                batch.events.append(event)
         if partition_records:
             batch.progress[partition] = Advance(
                 follows=stored.get(partition, 0), next_offset=partition_records[-1].offset + 1

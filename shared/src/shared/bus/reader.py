@@ -21,7 +21,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from shared.backoff import Backoff
-from shared.bus.batch import Batch, Records, read_records, type_names, unreadable_record
+from shared.bus.batch import Batch, Objection, Records, read_records, type_names, unreadable_record
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.database import positions
 from shared.database.pool import TRANSIENT_ERRORS, Database
@@ -88,10 +88,14 @@ class LogReader:
         metrics: ReaderMetrics,
         heartbeat: Heartbeat,
         wanted: Collection[type[JobEvent]] | None = None,
+        objection: Objection | None = None,
         max_records: int = 1000,
         times: ReaderTimes | None = None,
     ) -> None:
-        """Build a reader of `topics`; with `wanted` it hands out events of those types alone."""
+        """Build a reader of `topics`.
+
+        It hands out events of the `wanted` types alone; with an `objection`, to the dead letter.
+        """
         self._topics = [settings.topic(topic) for topic in topics]
         self._group = group
         self._database = database
@@ -100,6 +104,7 @@ class LogReader:
         self._metrics = metrics
         self._heartbeat = heartbeat
         self._wanted = None if wanted is None else type_names(wanted)
+        self._objection = objection
         self._max_records = max_records
         self._times = times or ReaderTimes()
         self._assignment = _Assignment()
@@ -187,7 +192,10 @@ class LogReader:
         if not self._is_positioned:
             return
         if records:
-            await self._apply(*read_records(records, self._stored, self._group, self._wanted))
+            batch, letters = read_records(
+                records, self._stored, self._group, self._wanted, self._objection
+            )
+            await self._apply(batch, letters)
         if not records or time.monotonic() - self._committed_at >= self._times.commit_every:
             await self.commit()
 

@@ -51,11 +51,10 @@ class QueueTimes:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What a batch of the log brings: requests in their order, and dead letters."""
+    """What a batch of the log brings: requests, in their order."""
 
     progress: Progress
     requests: list[Request] = field(default_factory=list)
-    letters: list[OutgoingMessage] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class Queue:
                 await store.notify(conn, store.QUEUED)
             if effects.is_any_to_stop:
                 await store.notify(conn, store.CANCELLED)
-            messages = [*intake.letters, *(ended.message for ended in effects.ended), *begun]
+            messages = [*(ended.message for ended in effects.ended), *begun]
             await outbox.add(conn, messages)
             await positions.save(conn, intake.progress)
         self._outbox.publish(messages)
@@ -237,7 +236,7 @@ class Queue:
     def _arrivals(self, intake: Intake, free_slots: int) -> list[Arrival] | None:
         """Return what a batch brings; None unless all of it can begin and nothing waits."""
         now = self._database_clock.now()
-        if now is None or not self._hearsay.is_quiet or self._tenant_limit or intake.letters:
+        if now is None or not self._hearsay.is_quiet or self._tenant_limit:
             return None
         runs = domain.first_runs(intake.requests)
         if runs is None or len(runs) > free_slots or any(run.start_by <= now for run in runs):

@@ -33,7 +33,7 @@ RETURNING job_id, run
 """
 
 # A client can only retry what it saw FAILED. So the end of the earlier run is in the log, and
-# where this database doesn't know it, it has lost it (docs/adr/0002-reading-the-log.md).
+# where this database doesn't know it, it has lost it (docs/adr/0007-requests-meet-the-queue.md).
 _SUPERSEDE: Final = """
 UPDATE runs r SET state = 'ended', request = NULL, token = NULL, lease_until = NULL
 FROM unnest($1::text[], $2::int[]) AS later(job_id, run)

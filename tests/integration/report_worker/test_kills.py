@@ -1,0 +1,73 @@
+"""Workers killed in the middle of a transaction: it never happened, and another does the work."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from local_stack.polling import poll_until
+from tests.support.report_worker import PATIENCE, Gate, WorkerBench
+from tests.support.servers import DatabaseUrls
+
+
+class ClosedOutbox:
+    """Keeps every transaction that tells of something from committing."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    @classmethod
+    @asynccontextmanager
+    async def held(cls, dsn: str) -> AsyncIterator["ClosedOutbox"]:
+        """Lock the outbox during the body, against everything but reading."""
+        connection = await asyncpg.connect(dsn)
+        try:
+            async with connection.transaction():
+                await connection.execute("LOCK TABLE report_worker.outbox IN EXCLUSIVE MODE")
+                yield cls(connection)
+        finally:
+            connection.terminate()
+
+    async def is_waited_for(self, statement: str) -> None:
+        """Return when a transaction waits in a statement that begins like this."""
+
+        async def waits() -> bool:
+            # A transaction sees the activity of one moment, unless it says otherwise.
+            await self._connection.execute("SELECT pg_stat_clear_snapshot()")
+            return bool(
+                await self._connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND application_name = 'report-worker' AND query ~ $1",
+                    rf"^\s*{statement}",
+                )
+            )
+
+        await poll_until(waits, seconds=PATIENCE)
+
+
+async def test_a_worker_killed_while_it_takes_in_and_claims_has_done_neither(
+    bench: WorkerBench, database: DatabaseUrls
+) -> None:
+    worker = await bench.start_worker()
+    await worker.is_ready()
+    async with ClosedOutbox.held(database.admin) as outbox:
+        job = await bench.submit("EMPTY")
+        await outbox.is_waited_for("INSERT INTO outbox")
+        await worker.kill()
+    await bench.start_worker()
+    await bench.told(job, "1 started", "1 completed")
+
+
+async def test_a_worker_killed_while_it_records_an_end_has_not_ended_the_run(
+    bench: WorkerBench, database: DatabaseUrls, gate: Gate
+) -> None:
+    worker = await bench.start_worker()
+    job = await bench.submit("GATED")
+    await bench.told(job, "1 started")
+    await gate.wait_for(1)
+    async with ClosedOutbox.held(database.admin) as outbox:
+        await gate.open()
+        await outbox.is_waited_for("WITH finished AS")
+        await worker.kill()
+    await bench.start_worker()
+    await bench.told(job, "1 started", "1 LOST", "2 started", "2 completed")

@@ -1,0 +1,122 @@
+"""Jobs in real processes that are cancelled, deleted, take too long or wait too long."""
+
+from itertools import pairwise
+
+from shared.events import (
+    CancelRequested,
+    DeleteRequested,
+    JobCompleted,
+    JobFailed,
+    JobProgressed,
+    JobStarted,
+    RetryRequested,
+)
+from shared.job_id import JobId
+from tests.support.report_worker import Gate, WorkerBench, eventually
+
+
+async def test_a_cancelled_job_and_its_query_stop_before_the_next_beat(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    await bench.start_worker(beat="600", lease="1800", slots="1")
+    job = await bench.submit("GATED")
+    await gate.wait_for(1)
+    await bench.ask(CancelRequested, job)
+    await bench.told(job, "1 started", "1 CANCELLED")
+    await gate.wait_for(0)
+    ended = bench.events.ended(job)
+    assert isinstance(ended, JobFailed)
+    assert (ended.error_message, ended.retryable) == ("The job was cancelled.", True)
+    started = bench.events.of(job)[0]
+    assert isinstance(started, JobStarted)
+    assert ended.started_at == started.started_at
+    following = await bench.submit("EMPTY")
+    await bench.told(following, "1 started", "1 completed")
+
+
+async def test_a_job_that_waits_is_cancelled_at_once(bench: WorkerBench, gate: Gate) -> None:
+    await bench.start_worker(slots="1")
+    await bench.submit("GATED")
+    await gate.wait_for(1)
+    job = await bench.submit("EMPTY")
+    await bench.ask(CancelRequested, job)
+    await bench.told(job, "0 CANCELLED")
+    await gate.open()
+
+
+async def test_a_cancelled_job_can_be_retried_and_a_late_cancel_does_nothing(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    await bench.start_worker()
+    job = await bench.submit("GATED")
+    await gate.wait_for(1)
+    await bench.ask(CancelRequested, job)
+    await bench.told(job, "1 started", "1 CANCELLED")
+    await bench.ask(RetryRequested, job, "GATED", run=2)
+    await gate.wait_for(1)
+    await bench.ask(CancelRequested, job)
+    await gate.open()
+    await bench.told(job, "1 started", "1 CANCELLED", "2 started", "2 completed")
+
+
+async def test_a_deleted_job_is_stopped_and_never_comes_back(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    await bench.start_worker()
+    job = await bench.submit("GATED")
+    await gate.wait_for(1)
+    await bench.ask(DeleteRequested, job)
+    await bench.told(job, "1 started", "1 CANCELLED")
+    await bench.ask(RetryRequested, job, run=2)
+    await bench.ask(CancelRequested, job, run=2)
+    # One job's requests are in one partition: another job's end doesn't say that they were read.
+    for _ in range(20):
+        await bench.all_ended(await bench.submit("EMPTY"))
+    assert bench.events.story(job) == ["1 started", "1 CANCELLED"]
+
+
+async def test_a_job_that_takes_longer_than_its_type_allows_is_stopped_for_good(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    await bench.start_worker()
+    job = await bench.submit("HURRIED")
+    await bench.told(job, "1 started", "1 TIMED_OUT")
+    await gate.wait_for(0)
+
+
+async def test_a_job_that_waits_longer_than_its_type_allows_expires(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    await bench.start_worker(slots="1")
+    await bench.submit("GATED")
+    await gate.wait_for(1)
+    job = await bench.submit("IMPATIENT")
+    await bench.told(job, "0 EXPIRED")
+    await gate.open()
+    in_time = await bench.submit("IMPATIENT")
+    await bench.told(in_time, "1 started", "1 completed")
+
+
+async def test_a_job_that_takes_a_while_tells_its_progress_and_a_short_one_doesn_t(
+    bench: WorkerBench, gate: Gate
+) -> None:
+    await bench.start_worker()
+    short, long = await bench.submit("EMPTY"), await bench.submit("GATED")
+    await eventually(lambda: bool(_progress(bench, long)))
+    await gate.open()
+    await bench.all_ended(short, long)
+    assert _progress(bench, short) == []
+    told = _progress(bench, long)
+    assert all(event.attempt == 1 and event.worker for event in told)
+    assert [event.sequence for event in told] == sorted({event.sequence for event in told})
+    for before, after in pairwise(told):
+        assert (after.progressed_at - before.progressed_at).total_seconds() > 0.9
+    completed = bench.events.ended(long)
+    assert isinstance(completed, JobCompleted)
+    assert completed.started_at is not None
+    took = completed.finished_at - completed.started_at
+    assert completed.duration_ms == int(took.total_seconds() * 1000)
+
+
+def _progress(bench: WorkerBench, job: JobId) -> list[JobProgressed]:
+    return [event for event in bench.events.of(job) if isinstance(event, JobProgressed)]
