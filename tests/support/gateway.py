@@ -31,10 +31,12 @@ from gateway.routes.services import Services
 from gateway.service import (
     Access,
     Actions,
+    ActiveJobs,
     Downloads,
     Jobs,
     KeyedSubmissions,
     OpenAccess,
+    RateLimits,
     Submissions,
 )
 from gateway.service.changes import Changes
@@ -195,6 +197,18 @@ class FakeReadModel:
         )
         return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
 
+    async def known(self, job_ids: Collection[JobId]) -> set[JobId]:
+        self._answer()
+        rows = {job.job_id for jobs in self.jobs.values() for job in jobs}
+        return rows & set(job_ids)
+
+    async def count_active(self, tenants: Collection[str], limit: int) -> dict[str, int]:
+        self._answer()
+        return {
+            tenant: min(sum(not job.status.is_terminal for job in self.jobs.get(tenant, [])), limit)
+            for tenant in tenants
+        }
+
     def _answer(self) -> None:
         if self.is_away:
             raise ReadModelUnavailableError("TimeoutError")
@@ -239,6 +253,8 @@ class FakeGateway:
     read_model: FakeReadModel = field(default_factory=FakeReadModel)
     artifacts: FakeArtifacts = field(default_factory=FakeArtifacts)
     access: Access = field(default_factory=OpenAccess)
+    rate_limits: RateLimits = field(default_factory=RateLimits)
+    active_jobs: ActiveJobs = field(default_factory=lambda: ActiveJobs(FakeReadModel(), None))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     report_types: Sequence[str] | None = None
     """Those of the catalogue that are offered; all where it is None."""
@@ -269,6 +285,7 @@ class FakeGateway:
             callback_policy=CallbackPolicy(),
             job_ids=self.job_ids,
             publisher=self.bus,
+            active_jobs=self.active_jobs,
             clock=self.clock,
             metrics=SubmissionMetrics(self.registry),
         )
@@ -289,6 +306,7 @@ class FakeGateway:
         submissions = self.submissions
         app.state.services = Services(
             access=self.access,
+            rate_limits=self.rate_limits,
             submissions=submissions,
             keyed_submissions=KeyedSubmissions(
                 submissions, self.keys, memory=memory(RETENTION), clock=self.clock

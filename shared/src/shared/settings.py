@@ -62,6 +62,8 @@ class DatabaseSettings(SettingsGroup):
 
     database_url: Annotated[PostgresDsn, Field(repr=False)]
     database_pool_size: Annotated[int, Field(ge=1)] = 8
+    database_queue: Annotated[int, Field(ge=0)] = 1000
+    """How many may wait for a connection; further ones fail at once."""
     database_connect_timeout: Seconds = 5.0
     database_command_timeout: Seconds = 30.0
     """Upper limit for one statement, kept by the client and by the server."""

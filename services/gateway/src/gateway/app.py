@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from gateway.authentication import build_access
+from gateway.authentication import build_access, rate_limits
 from gateway.domain import memory
 from gateway.metrics import ChangeMetrics, RequestMetrics, SubmissionMetrics
 from gateway.routes import failures, openapi
@@ -20,6 +20,8 @@ from gateway.routes.services import Services
 from gateway.service import (
     Access,
     Actions,
+    ActiveJobs,
+    BoundedPublisher,
     Downloads,
     Jobs,
     KeyAdministration,
@@ -96,7 +98,9 @@ def build_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         broker = make_broker(kafka, service=SERVICE)
         connection = BusConnection(broker, kafka)
-        publisher = BusPublisher(broker, connection, kafka)
+        publisher = BoundedPublisher(
+            BusPublisher(broker, connection, kafka), settings.max_publishing, parts.metrics
+        )
         async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
             read_model = ReadModel(database, _statement_timeout(settings))
             changes = Changes(
@@ -108,6 +112,7 @@ def build_app(settings: Settings) -> FastAPI:
             checks.update(_checks(database, read_model, connection))
             loops = {
                 **way_in.loops,
+                "active jobs": services.submissions.active_jobs.keep_counting(),
                 "kafka": connection.connect(),
                 "acknowledger": services.keyed_submissions.run_acknowledger(),
                 "key purger": services.keyed_submissions.run_purger(),
@@ -164,11 +169,13 @@ def _services(
         callback_policy=CallbackPolicy(parts.callbacks.networks),
         job_ids=job_ids,
         publisher=publisher,
+        active_jobs=ActiveJobs(read_model, parts.settings.max_active_jobs or None),
         clock=utc_now,
         metrics=parts.metrics,
     )
     return Services(
         access=access,
+        rate_limits=rate_limits(parts.settings),
         submissions=submissions,
         keyed_submissions=KeyedSubmissions(
             submissions,

@@ -1,9 +1,10 @@
-"""Builds what `GATEWAY_AUTH` asks for: who is let in, and the loops that keep it up to date."""
+"""Builds who is let in, as `GATEWAY_AUTH` says, and how often, with the loops that it needs."""
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.domain import RatePolicy
 from gateway.service import (
     Access,
     AccessTokens,
@@ -11,6 +12,8 @@ from gateway.service import (
     CredentialAccess,
     IssuerKeys,
     OpenAccess,
+    RateLimit,
+    RateLimits,
     TokenRules,
 )
 from gateway.settings import Authentication, Settings
@@ -48,6 +51,18 @@ def build_access(settings: Settings, database: Database, timeout: float) -> Buil
         loops["issuer keys"] = issuer_keys.keep_fresh()
         access_tokens = AccessTokens(issuer_keys, _rules(settings), utc_now)
     return BuiltAccess(CredentialAccess(api_keys, access_tokens), loops)
+
+
+def rate_limits(settings: Settings) -> RateLimits:
+    """Return the limits of each tenant; a rate of 0 is no limit."""
+    return RateLimits(
+        submit=_rate_limit("submit", settings.submit_rate, settings.submit_burst),
+        read=_rate_limit("read", settings.read_rate, settings.read_burst),
+    )
+
+
+def _rate_limit(name: str, per_second: float, burst: int) -> RateLimit | None:
+    return RateLimit(RatePolicy(name, per_second, burst)) if per_second else None
 
 
 def _rules(settings: Settings) -> TokenRules:

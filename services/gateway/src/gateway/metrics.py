@@ -33,6 +33,11 @@ class SubmissionMetrics:
             "Jobs accepted: their request was acknowledged by all in-sync replicas",
             registry=registry,
         )
+        self.shed = Counter(
+            "report_jobs_gateway_shed",
+            "Requests answered with 503 because too many were under way",
+            registry=registry,
+        )
         self.publish_failures = Counter(
             "report_jobs_gateway_publish_failures",
             "Submissions answered with 503 because no acknowledgement came in time",

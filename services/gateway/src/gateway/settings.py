@@ -53,6 +53,18 @@ class Settings(ServiceSettings):
     """How long fetching the provider's keys may take."""
     oidc_refresh: Seconds = 300.0
     """How often its keys are fetched; unknown ones are asked for at once."""
+    submit_rate: Annotated[float, Field(ge=0)] = 1000.0
+    """Requests per second of a tenant that change something, in the long run; 0: no limit. Each
+    gateway process counts for itself."""
+    submit_burst: Annotated[int, Field(ge=1)] = 5000
+    """As many of them may come at once."""
+    read_rate: Annotated[float, Field(ge=0)] = 2000.0
+    """The same for requests that only look."""
+    read_burst: Annotated[int, Field(ge=1)] = 10_000
+    max_active_jobs: Annotated[int, Field(ge=0)] = 10_000
+    """Jobs of a tenant that haven't ended, over all gateways; 0: no limit."""
+    max_publishing: Annotated[int, Field(ge=1)] = 1000
+    """Requests of this process that wait for the broker at once; further ones are answered 503."""
     allow_unauthenticated_remote: bool = False
     """Whether other hosts may be served although nobody is asked who they are."""
     database_connect_timeout: Seconds = 2.0

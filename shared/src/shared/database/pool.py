@@ -30,18 +30,29 @@ TRANSIENT_ERRORS: Final = (
 """What a database call may raise that a later try can be free of."""
 
 
+class PoolBusyError(ConnectionError):
+    """So many wait for a connection that one more would only wait in vain."""
+
+
 class Database:
     """One service's pool. Every wait on it is bounded by its settings."""
 
     def __init__(self, pool: Pool, settings: DatabaseSettings) -> None:
         self._pool = pool
+        self._borrowers = 0
         self._settings = settings
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection; each statement commits by itself."""
-        async with self._pool.acquire(timeout=self._settings.database_connect_timeout) as conn:
-            yield conn
+        if self._borrowers >= self._settings.database_pool_size + self._settings.database_queue:
+            raise PoolBusyError("too many wait for a connection")
+        self._borrowers += 1
+        try:
+            async with self._pool.acquire(timeout=self._settings.database_connect_timeout) as conn:
+                yield conn
+        finally:
+            self._borrowers -= 1
 
     @asynccontextmanager
     async def transaction(self, *, synchronous: bool = True) -> AsyncIterator[Connection]:

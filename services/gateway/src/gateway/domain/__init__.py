@@ -21,12 +21,15 @@ from gateway.domain.errors import (
     LinkForgedError,
     NotAuthenticatedError,
     NotPermittedError,
+    OverloadedError,
     PageTokenError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
     ReadModelUnavailableError,
     ReportNotReadyError,
     RequestRefusedError,
+    TooManyActiveJobsError,
+    TooManyRequestsError,
     TooManyWatchersError,
     WatchEndedError,
 )
@@ -55,6 +58,7 @@ from gateway.domain.listing import (
     read_page_token,
     write_page_token,
 )
+from gateway.domain.rates import Bucket, RatePolicy, Taken, take
 from gateway.domain.runs import Attempt, Run, runs_of
 from gateway.domain.vector import Vector
 
@@ -67,6 +71,7 @@ __all__ = [
     "ArtifactMissingError",
     "ArtifactStoreUnavailableError",
     "Attempt",
+    "Bucket",
     "ByteRange",
     "Caller",
     "Conditions",
@@ -90,12 +95,14 @@ __all__ = [
     "LinkForgedError",
     "NotAuthenticatedError",
     "NotPermittedError",
+    "OverloadedError",
     "PageTokenError",
     "Precondition",
     "PreconditionFailedError",
     "PresentedKey",
     "Progress",
     "RangeNotSatisfiableError",
+    "RatePolicy",
     "ReadModelUnavailableError",
     "RememberedRequest",
     "ReportNotReadyError",
@@ -103,6 +110,9 @@ __all__ = [
     "Run",
     "Scope",
     "StoredArtifact",
+    "Taken",
+    "TooManyActiveJobsError",
+    "TooManyRequestsError",
     "TooManyWatchersError",
     "Validators",
     "Vector",
@@ -120,5 +130,6 @@ __all__ = [
     "read_page_token",
     "requested_range",
     "runs_of",
+    "take",
     "write_page_token",
 ]

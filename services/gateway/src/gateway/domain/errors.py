@@ -1,6 +1,6 @@
 """Why the gateway can't do what a client asked; `routes.problems` says it in HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.domain.access import Scope
 from shared.report_request import Violation
@@ -36,6 +36,27 @@ class NotPermittedError(Exception):
 
 class IdempotencyKeyReusedError(Exception):
     """The key stands for another request of this tenant."""
+
+
+class TooManyRequestsError(Exception):
+    """The tenant asks more often than it may. `fields` are header fields that say more."""
+
+    def __init__(self, retry_after: int, fields: Mapping[str, str]) -> None:
+        super().__init__(f"try again in {retry_after} s")
+        self.retry_after = retry_after
+        self.fields = fields
+
+
+class TooManyActiveJobsError(Exception):
+    """The tenant has as many jobs under way as it may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} jobs are under way")
+        self.limit = limit
+
+
+class OverloadedError(Exception):
+    """More is under way than this process can take; nothing was done."""
 
 
 class PageTokenError(Exception):

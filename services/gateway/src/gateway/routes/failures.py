@@ -25,12 +25,15 @@ from gateway.domain import (
     LinkForgedError,
     NotAuthenticatedError,
     NotPermittedError,
+    OverloadedError,
     PageTokenError,
     PreconditionFailedError,
     RangeNotSatisfiableError,
     ReadModelUnavailableError,
     ReportNotReadyError,
     RequestRefusedError,
+    TooManyActiveJobsError,
+    TooManyRequestsError,
     TooManyWatchersError,
 )
 from gateway.routes.problems import ProblemError, ProblemType, other_response, problem_response
@@ -39,6 +42,7 @@ from shared.bus import BusUnavailableError
 from shared.report_request import Violation
 
 _RETRY: Final = {"retry-after": "2"}
+_A_JOB_MAY_HAVE_ENDED: Final = "5"
 _CHALLENGE: Final = 'Bearer realm="report-jobs"'
 _CLIENT_LEFT: Final = 499  # nobody reads it; proxies write it in their logs
 
@@ -88,6 +92,11 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
         " the same key.",
         headers=_RETRY,
     ),
+    OverloadedError: ProblemError(
+        ProblemType.UNAVAILABLE,
+        "More is under way than the service can take. Nothing was done; try again.",
+        headers={"retry-after": "1"},
+    ),
     ReadModelUnavailableError: ProblemError(
         ProblemType.UNAVAILABLE, "The jobs can't be read at the moment. Try again.", headers=_RETRY
     ),
@@ -118,6 +127,8 @@ def install(app: FastAPI) -> None:
         NotAuthenticatedError: _on_not_authenticated,
         NotPermittedError: _on_not_permitted,
         RequestRefusedError: _on_refused,
+        TooManyRequestsError: _on_too_many_requests,
+        TooManyActiveJobsError: _on_too_many_jobs,
         RequestValidationError: _on_bad_parameters,
         PageTokenError: _on_page_token,
         ReportNotReadyError: _on_not_ready,
@@ -167,6 +178,24 @@ async def _on_not_permitted(request: Request, error: NotPermittedError) -> Respo
         ProblemType.NOT_PERMITTED,
         f"This needs the scope {error.scope}, which your credential doesn't have.",
         headers={"www-authenticate": challenge},
+    )
+    return problem_response(problem, request.url.path)
+
+
+async def _on_too_many_requests(request: Request, error: TooManyRequestsError) -> Response:
+    problem = ProblemError(
+        ProblemType.RATE_LIMITED,
+        f"Your tenant sends requests faster than it may; {error}.",
+        headers={"retry-after": str(error.retry_after), **error.fields},
+    )
+    return problem_response(problem, request.url.path)
+
+
+async def _on_too_many_jobs(request: Request, error: TooManyActiveJobsError) -> Response:
+    problem = ProblemError(
+        ProblemType.TOO_MANY_ACTIVE_JOBS,
+        f"Your tenant has {error.limit} jobs that haven't ended, which is as many as it may have.",
+        headers={"retry-after": _A_JOB_MAY_HAVE_ENDED},
     )
     return problem_response(problem, request.url.path)
 

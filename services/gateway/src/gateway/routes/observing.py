@@ -1,5 +1,6 @@
-"""ASGI middleware that counts and times requests by route template."""
+"""ASGI middleware that counts and times requests by route template, and ends answers' heads."""
 
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Final
 
@@ -7,8 +8,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.metrics import RequestMetrics
 
+ANSWER_FIELDS: Final = "report_jobs.answer_fields"
+"""Where in a request's scope a dependency leaves header fields for whatever the answer will be."""
+
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NO_ROUTE: Final = "none"
+
+
+def _encoded(fields: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
+    return ((name.encode(), value.encode()) for name, value in fields.items())
 
 
 class ObservedRequests:
@@ -29,6 +37,9 @@ class ObservedRequests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                fields = scope.get(ANSWER_FIELDS)
+                if fields:
+                    message["headers"] = [*message.get("headers", ()), *_encoded(fields)]
             await send(message)
 
         try:

@@ -90,7 +90,9 @@ def _describe_access(route: BaseRoute, paths: dict[str, Any]) -> None:
         operation = paths[route.path_format][method.lower()]
         operation["security"] = [{"bearer": [str(scope)]} for scope in scopes]
         if scopes:
-            refusals = documented(ProblemType.NOT_AUTHENTICATED, ProblemType.NOT_PERMITTED)
+            refusals = documented(
+                ProblemType.NOT_AUTHENTICATED, ProblemType.NOT_PERMITTED, ProblemType.RATE_LIMITED
+            )
             responses = {str(status): answer for status, answer in refusals.items()}
             operation["responses"] = dict(sorted({**operation["responses"], **responses}.items()))
 

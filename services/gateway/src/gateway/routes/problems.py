@@ -49,6 +49,8 @@ class ProblemType(Enum):
         422,
         "The Idempotency-Key belongs to another request",
     )
+    RATE_LIMITED = ("rate-limited", 429, "Too many requests")
+    TOO_MANY_ACTIVE_JOBS = ("too-many-active-jobs", 429, "Too many jobs are under way")
     INTERNAL_ERROR = ("internal-error", 500, "Something went wrong on our side")
     UNAVAILABLE = ("temporarily-unavailable", 503, "The service can't do this at the moment")
 
@@ -157,6 +159,15 @@ RETRY_AFTER_HEADER: Final = {
     "schema": {"type": "integer", "minimum": 1},
 }
 
+RATE_LIMIT_POLICY_HEADER: Final = {
+    "description": "The limit that counts here: `q` requests at once, and again after `w` seconds"
+    " (draft-ietf-httpapi-ratelimit-headers).",
+    "schema": {"type": "string", "examples": ['"submit";q=5000;w=5']},
+}
+RATE_LIMIT_HEADER: Final = {
+    "description": "What is left of it: `r` requests at once; all of them again in `t` seconds.",
+    "schema": {"type": "string", "examples": ['"submit";r=4999;t=1']},
+}
 _CHALLENGE_HEADER: Final = {
     "description": "How to authenticate (RFC 6750).",
     "schema": {"type": "string"},
@@ -164,6 +175,12 @@ _CHALLENGE_HEADER: Final = {
 _HEADERS: Final[dict[ProblemType, dict[str, Any]]] = {
     ProblemType.NOT_AUTHENTICATED: {"WWW-Authenticate": _CHALLENGE_HEADER},
     ProblemType.NOT_PERMITTED: {"WWW-Authenticate": _CHALLENGE_HEADER},
+    ProblemType.RATE_LIMITED: {
+        "Retry-After": RETRY_AFTER_HEADER,
+        "RateLimit-Policy": RATE_LIMIT_POLICY_HEADER,
+        "RateLimit": RATE_LIMIT_HEADER,
+    },
+    ProblemType.TOO_MANY_ACTIVE_JOBS: {"Retry-After": RETRY_AFTER_HEADER},
     ProblemType.UNAVAILABLE: {"Retry-After": RETRY_AFTER_HEADER},
 }
 

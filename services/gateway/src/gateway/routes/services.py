@@ -10,7 +10,16 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.domain import NotAuthenticatedError, NotPermittedError, Scope
-from gateway.service import Access, Actions, Downloads, Jobs, KeyedSubmissions, Submissions
+from gateway.routes.observing import ANSWER_FIELDS
+from gateway.service import (
+    Access,
+    Actions,
+    Downloads,
+    Jobs,
+    KeyedSubmissions,
+    RateLimits,
+    Submissions,
+)
 from gateway.service.following import Following
 
 
@@ -24,6 +33,7 @@ class Services:
     """
 
     access: Access
+    rate_limits: RateLimits
     submissions: Submissions
     keyed_submissions: KeyedSubmissions
     jobs: Jobs
@@ -51,11 +61,12 @@ class Requires:
     scope: Scope
 
     async def __call__(self, request: Request) -> str:
-        """Return the tenant, or end the request with 401 or 403."""
-        access = services_of(request).access
-        caller = await access.authenticate(_authorization(request))
+        """Return the tenant, or end the request with 401, 403 or 429."""
+        services = services_of(request)
+        caller = await services.access.authenticate(_authorization(request))
         if not caller.may(self.scope):
             raise NotPermittedError(self.scope)
+        request.scope[ANSWER_FIELDS] = services.rate_limits.spend(caller.tenant, self.scope)
         return caller.tenant
 
 

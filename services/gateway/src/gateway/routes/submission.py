@@ -111,6 +111,7 @@ _VALID: Final[dict[int | str, dict[str, Any]]] = {
             ProblemType.UNSUPPORTED_MEDIA_TYPE,
             ProblemType.INVALID_REQUEST,
             ProblemType.IDEMPOTENCY_KEY_REUSED,
+            ProblemType.TOO_MANY_ACTIVE_JOBS,
             ProblemType.INTERNAL_ERROR,
             ProblemType.UNAVAILABLE,
         ),

@@ -20,6 +20,7 @@ from gateway.domain import (
     KeysUnavailableError,
     RememberedRequest,
     RequestRefusedError,
+    TooManyActiveJobsError,
     fingerprint,
 )
 from gateway.service.batching import Batches
@@ -80,6 +81,7 @@ class KeyedSubmissions:
 
         Raises:
             RequestRefusedError: with everything that is wrong with a request that is new.
+            TooManyActiveJobsError: where it is new and the tenant has no room for another job.
             IdempotencyKeyReusedError: where the key stands for another request.
             KeysUnavailableError: where the keys can't be read or written.
             BusUnavailableError: where it is unknown whether the job was accepted.
@@ -143,9 +145,10 @@ class KeyedSubmissions:
         traceparent: str,
     ) -> RememberedRequest:
         try:
-            self._submissions.check(request)
-        except RequestRefusedError:
-            # What was accepted once stays accepted, though the catalogue may have changed since.
+            self._submissions.admit(request, tenant)
+        except (RequestRefusedError, TooManyActiveJobsError):
+            # What was accepted once stays accepted, though the catalogue may have changed since,
+            # and it is no further job.
             earlier = await self._keys.find(tenant, key)
             if earlier is None:
                 raise

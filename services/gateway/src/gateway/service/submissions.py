@@ -7,6 +7,7 @@ import structlog
 
 from gateway.domain import Job, RequestRefusedError
 from gateway.metrics import SubmissionMetrics
+from gateway.service.active_jobs import ActiveJobs
 from shared.bus import BusUnavailableError
 from shared.callback import CallbackPolicy, CallbackUrlError, check_callback_url
 from shared.catalogue import Catalogue
@@ -42,6 +43,7 @@ class Submissions:
     callback_policy: CallbackPolicy
     job_ids: JobIds
     publisher: Publisher
+    active_jobs: ActiveJobs
     clock: Clock
     metrics: SubmissionMetrics
 
@@ -50,10 +52,12 @@ class Submissions:
 
         Raises:
             RequestRefusedError: with everything that is wrong with the request.
+            TooManyActiveJobsError: where the tenant has no room for another job.
+            OverloadedError: where too much is under way here.
             BusUnavailableError: where it is unknown whether the job was accepted.
 
         """
-        self.check(request)
+        self.admit(request, tenant)
         event = _requested(request, self.job_ids.new(tenant), tenant)
         await self.publish(event, self._encoded(event, traceparent))
         return accepted(event)
@@ -62,6 +66,11 @@ class Submissions:
         """Raise RequestRefusedError, with everything that is wrong, unless it can be a job."""
         if violations := self._violations(request):
             raise RequestRefusedError(violations)
+
+    def admit(self, request: ReportRequest, tenant: str) -> None:
+        """Raise RequestRefusedError or TooManyActiveJobsError unless it may become a new job."""
+        self.check(request)
+        self.active_jobs.require_room(tenant)
 
     def prepare(self, request: ReportRequest, tenant: str, traceparent: str) -> OutgoingMessage:
         """Return the message that makes a checked request a new job once it is published."""
@@ -72,6 +81,7 @@ class Submissions:
 
         Raises:
             BusUnavailableError: where it is unknown whether it was.
+            OverloadedError: where too much is under way here.
 
         """
         trace = trace_id(message.headers["traceparent"])
@@ -87,6 +97,7 @@ class Submissions:
             )
             raise
         self.metrics.published.inc()
+        self.active_jobs.add(event.tenant, JobId(event.job_id))
         _log.info(
             "report requested",
             job_id=event.job_id,

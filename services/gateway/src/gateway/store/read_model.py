@@ -1,7 +1,7 @@
 """Reads the projector's `read_model.jobs`, which the gateway's role may select from."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -41,6 +41,22 @@ _NEWEST: Final = f"""
       AND ($4::text IS NULL OR j.status = $4) AND ($5::text IS NULL OR j.report_type = $5)
     ORDER BY j.job_id DESC LIMIT $6
 """  # noqa: S608 - constants only
+
+_KNOWN: Final = "SELECT job_id FROM read_model.jobs WHERE job_id = ANY($1::text[])"
+
+# From the index jobs_of_status alone, and no more of it than the limit.
+_ACTIVE: Final = """
+    SELECT tenant, (
+        SELECT count(*) FROM (
+            (SELECT FROM read_model.jobs j
+             WHERE j.tenant = t.tenant AND status = 'PENDING' AND deleted_at IS NULL LIMIT $2)
+            UNION ALL
+            (SELECT FROM read_model.jobs j
+             WHERE j.tenant = t.tenant AND status = 'RUNNING' AND deleted_at IS NULL LIMIT $2)
+        ) AS one
+    ) AS active
+    FROM unnest($1::text[]) AS t (tenant)
+"""
 
 _IS_THERE: Final = "SELECT 1 FROM read_model.jobs LIMIT 0"
 
@@ -117,6 +133,25 @@ class ReadModel:
             _NEWEST, tenant, first, before, chosen.status, chosen.report_type, limit
         )
         return [job_of(record) for record in records]
+
+    async def known(self, job_ids: Collection[JobId]) -> set[JobId]:
+        """Return those of the jobs that there is a row of.
+
+        Raises:
+            ReadModelUnavailableError: where the database doesn't answer.
+
+        """
+        return {JobId(row["job_id"]) for row in await self._fetch(_KNOWN, list(job_ids))}
+
+    async def count_active(self, tenants: Collection[str], limit: int) -> dict[str, int]:
+        """Return how many jobs of each tenant haven't ended, counted up to `limit`.
+
+        Raises:
+            ReadModelUnavailableError: where the database doesn't answer.
+
+        """
+        rows = await self._fetch(_ACTIVE, list(tenants), limit)
+        return {row["tenant"]: row["active"] for row in rows}
 
     async def check(self) -> None:
         """Raise unless the read model is there and may be read."""

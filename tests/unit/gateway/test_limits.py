@@ -1,0 +1,280 @@
+"""Each tenant's limits: how often it may ask, and how many jobs it may have under way."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from gateway.domain import (
+    Job,
+    JobStatus,
+    OverloadedError,
+    RatePolicy,
+    ReadModelUnavailableError,
+    Scope,
+    TooManyActiveJobsError,
+    TooManyRequestsError,
+    take,
+)
+from gateway.metrics import SubmissionMetrics
+from gateway.service import ActiveJobs, BoundedPublisher, RateLimit, RateLimits
+from gateway.settings import Settings
+from shared.events import OutgoingMessage
+from shared.job_id import JobIds
+from tests.support.gateway import KEYS, REQUEST, FakeClock, FakeGateway, FakeReadModel
+
+
+@dataclass
+class Seconds:
+    """A clock that stands still until it is moved."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+policies = st.builds(
+    RatePolicy,
+    name=st.just("submit"),
+    per_second=st.floats(0.1, 1000),
+    burst=st.integers(1, 1000),
+)
+
+
+@given(policies, st.lists(st.floats(0, 10), max_size=60))
+def test_no_window_ever_admits_more_than_the_burst_and_what_flowed_in(
+    policy: RatePolicy, pauses: list[float]
+) -> None:
+    now, bucket, admitted = 0.0, None, 0
+    for pause in pauses:
+        now += pause
+        taken = take(bucket, now, policy)
+        bucket = taken.bucket
+        admitted += taken.retry_after is None
+        assert 0 <= taken.remaining <= policy.burst
+        assert 0 <= taken.reset <= policy.window
+    assert admitted <= policy.burst + math.ceil(now * policy.per_second)
+
+
+@given(policies)
+def test_who_waits_as_long_as_told_is_admitted(policy: RatePolicy) -> None:
+    bucket = None
+    while (taken := take(bucket, 0.0, policy)).retry_after is None:
+        bucket = taken.bucket
+    assert take(taken.bucket, float(taken.retry_after), policy).retry_after is None
+
+
+def test_a_clock_that_goes_back_takes_nothing_away() -> None:
+    policy = RatePolicy("submit", 1, 5)
+    first = take(None, 100.0, policy)
+    assert take(first.bucket, 50.0, policy).remaining == 3
+
+
+def test_tenants_dont_spend_each_others_tokens_and_looking_is_counted_apart() -> None:
+    clock = Seconds()
+    limits = RateLimits(
+        submit=RateLimit(RatePolicy("submit", 1, 2), clock),
+        read=RateLimit(RatePolicy("read", 1, 1), clock),
+    )
+    limits.spend("acme", Scope.SUBMIT)
+    limits.spend("acme", Scope.ADMIN)
+    with pytest.raises(TooManyRequestsError):
+        limits.spend("acme", Scope.SUBMIT)
+    limits.spend("acme", Scope.READ)
+    limits.spend("rival", Scope.SUBMIT)
+    clock.now += 1
+    limits.spend("acme", Scope.SUBMIT)
+
+
+def test_tenants_that_went_quiet_are_forgotten() -> None:
+    clock = Seconds()
+    limit = RateLimit(RatePolicy("submit", 1, 2), clock)
+    for number in range(25_000):
+        clock.now += 0.01
+        limit.take(f"tenant-{number}")
+    assert len(limit._buckets) <= 10_000
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def gateway(seconds: Seconds) -> FakeGateway:
+    read_model = FakeReadModel()
+    return FakeGateway(
+        read_model=read_model,
+        rate_limits=RateLimits(submit=RateLimit(RatePolicy("submit", 0.5, 4), seconds)),
+        active_jobs=ActiveJobs(read_model, 3, seconds),
+    )
+
+
+@pytest.fixture
+async def client(gateway: FakeGateway) -> AsyncIterator[httpx.AsyncClient]:
+    async with gateway.client() as client:
+        yield client
+
+
+async def test_every_answer_tells_what_is_left_of_the_rate(client: httpx.AsyncClient) -> None:
+    accepted = await client.post("/generate-report", json=REQUEST)
+    assert accepted.headers["ratelimit-policy"] == '"submit";q=4;w=8'
+    assert accepted.headers["ratelimit"] == '"submit";r=3;t=2'
+    refused = await client.post("/generate-report", json={})
+    assert (refused.status_code, refused.headers["ratelimit"]) == (422, '"submit";r=2;t=4')
+
+
+async def test_who_asks_too_often_is_told_when_to_come_back(
+    client: httpx.AsyncClient, gateway: FakeGateway, seconds: Seconds
+) -> None:
+    for _ in range(4):
+        await client.post("/generate-report", json={})
+    response = await client.post("/generate-report", json=REQUEST)
+    assert response.status_code == 429
+    assert response.json()["type"] == "urn:report-jobs:problem:rate-limited"
+    assert response.headers["retry-after"] == "2"
+    assert response.headers["ratelimit"] == '"submit";r=0;t=8'
+    assert response.headers.get_list("ratelimit-policy") == ['"submit";q=4;w=8']
+    assert gateway.bus.published == []
+    assert (await client.get("/report-jobs")).status_code == 200
+    seconds.now += 2
+    assert (await client.post("/generate-report", json=REQUEST)).status_code == 202
+
+
+async def test_as_many_jobs_as_may_be_under_way_are_taken_and_no_more(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    jobs = [(await client.post("/generate-report", json=REQUEST)).json() for _ in range(3)]
+    response = await client.post("/generate-report", json=REQUEST)
+    assert response.status_code == 429
+    assert response.json()["type"] == "urn:report-jobs:problem:too-many-active-jobs"
+    assert int(response.headers["retry-after"]) > 0
+    assert len(gateway.bus.published) == len(jobs) == 3
+
+
+async def test_a_replay_is_no_further_job(client: httpx.AsyncClient, seconds: Seconds) -> None:
+    key = {"idempotency-key": '"one"'}
+    first = await client.post("/generate-report", json=REQUEST, headers=key)
+    for _ in range(2):
+        await client.post("/generate-report", json=REQUEST)
+    seconds.now += 10
+    replay = await client.post("/generate-report", json=REQUEST, headers=key)
+    assert (replay.status_code, replay.json()["jobId"]) == (202, first.json()["jobId"])
+    new = await client.post("/generate-report", json=REQUEST, headers={"idempotency-key": '"two"'})
+    assert new.status_code == 429
+
+
+class Counted:
+    """Jobs that were accepted here, and a read model that may lag behind them."""
+
+    def __init__(self, limit: int = 3) -> None:
+        self.read_model, self.seconds = FakeReadModel(), Seconds()
+        self.active = ActiveJobs(self.read_model, limit, self.seconds)
+        self.ids = JobIds(KEYS, FakeClock())
+
+    def accept(self) -> Job:
+        self.active.require_room("acme")
+        job = Job.pending(self.ids.new("acme"), FakeClock().now)
+        self.active.add("acme", job.job_id)
+        return job
+
+    @property
+    def is_full(self) -> bool:
+        try:
+            self.active.require_room("acme")
+        except TooManyActiveJobsError:
+            return True
+        return False
+
+
+async def test_jobs_that_have_ended_make_room() -> None:
+    counted = Counted()
+    jobs = [counted.accept() for _ in range(3)]
+    for job in jobs:
+        counted.read_model.add(job, "acme")
+    await counted.active.count()
+    assert counted.is_full
+    ended = Job(jobs[0].job_id, JobStatus.FAILED, jobs[0].created_at, jobs[0].updated_at)
+    counted.read_model.jobs["acme"][0] = ended
+    await counted.active.count()
+    assert not counted.is_full
+
+
+async def test_jobs_that_the_read_model_doesnt_show_yet_count_all_the_same() -> None:
+    counted = Counted()
+    first = counted.accept()
+    counted.read_model.add(first, "acme")
+    await counted.active.count()
+    counted.accept()
+    counted.accept()
+    await counted.active.count()
+    assert counted.is_full
+    counted.seconds.now += 7200
+    await counted.active.count()
+    assert not counted.is_full
+
+
+async def test_while_the_read_model_is_away_the_last_count_holds() -> None:
+    counted = Counted()
+    for _ in range(3):
+        counted.accept()
+    counted.read_model.is_away = True
+    with pytest.raises(ReadModelUnavailableError):
+        await counted.active.count()
+    assert counted.is_full
+
+
+async def test_jobs_of_others_are_counted_too() -> None:
+    counted = Counted()
+    counted.accept()
+    for _ in range(3):
+        job = Job.pending(counted.ids.new("acme"), FakeClock().now)
+        counted.read_model.add(job, "acme")
+    await counted.active.count()
+    assert counted.is_full
+
+
+def test_the_shipped_limits_admit_five_thousand_jobs_and_bursts_of_six_hundred(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATABASE_URL", "postgresql://gateway@127.0.0.1/x")
+    shipped = Settings()
+    assert shipped.submit_burst >= 5000
+    assert shipped.max_active_jobs >= 5000
+    assert shipped.max_publishing >= 600
+
+
+class StuckBroker:
+    """Acknowledges when it is told to."""
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.sent, self.is_full = 0, asyncio.Event()
+
+    async def publish_one(self, _message: OutgoingMessage) -> None:
+        self.sent += 1
+        if self.sent == 10:
+            self.is_full.set()
+        await self.released.wait()
+
+
+async def test_a_broker_that_hangs_piles_up_no_more_than_the_limit_and_recovers_at_once() -> None:
+    broker, registry = StuckBroker(), CollectorRegistry()
+    bounded = BoundedPublisher(broker, 10, SubmissionMetrics(registry))
+    message = OutgoingMessage(topic="t", key=b"k", headers={}, value=b"v")
+    waiting = [asyncio.create_task(bounded.publish_one(message)) for _ in range(10)]
+    await broker.is_full.wait()
+    for _ in range(100):
+        with pytest.raises(OverloadedError):
+            await bounded.publish_one(message)
+    assert registry.get_sample_value("report_jobs_gateway_shed_total") == 100
+    broker.released.set()
+    await asyncio.gather(*waiting)
+    await bounded.publish_one(message)
