@@ -11,7 +11,7 @@ what happened, and a deletion takes everything else with it.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from operator import attrgetter
 from typing import Final, NamedTuple, Self
@@ -87,12 +87,10 @@ class Group:
     def digest(self) -> int:
         """A signed 64-bit hash of the content, the same in every process.
 
-        Breaks the tie between groups of one version; equal groups have equal digests.
+        Breaks the tie between groups of one version. Equal groups have equal digests: events
+        hold their moments in UTC.
         """
-        raw = hashlib.blake2b(
-            to_json([_in_utc(value) for value in _VALUES[type(self)](self)]),
-            digest_size=_DIGEST_BYTES,
-        )
+        raw = hashlib.blake2b(to_json(_VALUES[type(self)](self)), digest_size=_DIGEST_BYTES)
         return int.from_bytes(raw.digest(), signed=True)
 
     def join(self, other: Self) -> Self:
@@ -224,11 +222,6 @@ def _join_optional(one: Webhook | None, other: Webhook | None) -> Webhook | None
     if one is None or other is None:
         return one or other
     return one.join(other)
-
-
-def _in_utc(value: object) -> object:
-    """Return what equal moments have in common, whatever their zones."""
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 _VALUES: Final[dict[type[Group], Callable[[Group], tuple[object, ...]]]] = {
