@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from obstore.exceptions import BaseError
 from pydantic import ValidationError
 from starlette.applications import Starlette
 
@@ -17,9 +18,18 @@ from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
 from report_worker.handlers import WANTED, RequestsHandler
 from report_worker.metrics import WorkerMetrics
-from report_worker.service import Dispatcher, DispatcherTimes, Queue, QueueTimes, Retention
+from report_worker.service import (
+    Dispatcher,
+    DispatcherTimes,
+    Queue,
+    QueueTimes,
+    Retention,
+    Sweeper,
+    SweepTimes,
+)
 from report_worker.settings import Settings
 from report_worker.store import CANCELLED, CHANNEL
+from report_worker.store.artifacts import Artifacts, open_artifacts
 from shared.backoff import Backoff
 from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
 from shared.catalogue import Catalogue, CatalogueError, Limits, load_files
@@ -100,6 +110,7 @@ def build_app(settings: Settings) -> Starlette:
     kafka, jobs = KafkaSettings(), JobSettings()
     catalogue = _load_catalogue(CatalogueSettings().catalogue_dir)
     setup = _child_setup(settings, catalogue)
+    artifacts = _open_artifacts(setup.artifacts_url)
     registry = new_registry()
     metrics = WorkerMetrics(registry)
     heartbeats = {name: Heartbeat(limit=_SILENCE_LIMIT) for name in ("reader", "beat")}
@@ -131,6 +142,13 @@ def build_app(settings: Settings) -> Starlette:
                 policy=policy,
                 metrics=metrics,
                 heartbeat=heartbeats["beat"],
+            )
+            artifact_sweeper = Sweeper(
+                database,
+                artifacts,
+                retention=jobs.report_retention,
+                times=SweepTimes(grace=settings.sweep_grace, round=settings.sweep_every),
+                metrics=metrics,
             )
             handler = RequestsHandler(
                 catalogue,
@@ -164,6 +182,8 @@ def build_app(settings: Settings) -> Starlette:
                         "sweeper": outbox.run_sweeper(),
                         "finisher": dispatcher.run_finisher(),
                         "beat": dispatcher.run_beat(),
+                        "deleted artifacts": artifact_sweeper.run_deleted(),
+                        "stray artifacts": artifact_sweeper.run_rounds(),
                         "retention": Retention(database, jobs.report_retention, utc_now).run(),
                         "listener": listen(
                             settings,
@@ -218,6 +238,15 @@ def _wake(dispatcher: Dispatcher, queue: Queue, word: str) -> None:
     if word != CANCELLED:
         queue.hear_of_waiting()
         dispatcher.wake()
+
+
+def _open_artifacts(url: str) -> Artifacts:
+    try:
+        return open_artifacts(url)
+    except (BaseError, ValueError) as error:
+        # The URL may hold credentials, and the error may quote it.
+        problem = "is not the URL of an artifact store that can be opened, such as file:///reports"
+        raise ValueError(f"ARTIFACTS_URL {problem} ({type(error).__name__})") from None
 
 
 def _retry_policy(settings: Settings) -> RetryPolicy:

@@ -31,6 +31,11 @@ class WorkerMetrics:
         self.running = Gauge(
             "report_jobs_worker_running", "Runs executing, over all workers", registry=registry
         )
+        self.swept = Counter(
+            "report_jobs_worker_swept",
+            "Files of failed, fenced, deleted or expired attempts that were deleted",
+            registry=registry,
+        )
         self.busy_slots = Gauge(
             "report_jobs_worker_busy_slots", "Attempts executing here", registry=registry
         )

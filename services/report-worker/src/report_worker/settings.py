@@ -37,6 +37,11 @@ class Settings(ServiceSettings):
     drain: Seconds = 20.0
     """How long a stopping worker lets its jobs run on before it gives them back."""
 
+    sweep_every: Seconds = 600.0
+    """From one look through the artifact store for files that nobody can ask for to the next."""
+    sweep_grace: Seconds = 3600.0
+    """How long a file that looks like one may still be written to, and is left alone."""
+
     @property
     def grace(self) -> float:
         """How long after an outage of the database nobody is reaped: a beat that hangs in an

@@ -3,5 +3,16 @@
 from report_worker.service.dispatcher import Dispatcher, DispatcherTimes
 from report_worker.service.queue import Intake, Queue, QueueTimes, Renewal
 from report_worker.service.retention import Retention
+from report_worker.service.sweeper import Sweeper, SweepTimes
 
-__all__ = ["Dispatcher", "DispatcherTimes", "Intake", "Queue", "QueueTimes", "Renewal", "Retention"]
+__all__ = [
+    "Dispatcher",
+    "DispatcherTimes",
+    "Intake",
+    "Queue",
+    "QueueTimes",
+    "Renewal",
+    "Retention",
+    "SweepTimes",
+    "Sweeper",
+]

@@ -12,6 +12,14 @@ from report_worker.store.intake import (
     supersede,
 )
 from report_worker.store.leases import Expired, Held, claim, expired, finish, renew
+from report_worker.store.sweeping import (
+    deleted_jobs,
+    end_turn,
+    known_runs,
+    mark_swept,
+    now,
+    take_turn,
+)
 from report_worker.store.upkeep import (
     CANCELLED,
     CHANNEL,
@@ -39,15 +47,21 @@ __all__ = [
     "bury",
     "claim",
     "counts",
+    "deleted_jobs",
+    "end_turn",
     "end_waiting",
     "expired",
     "finish",
     "insert",
+    "known_runs",
     "lock",
     "mark_cancelled",
+    "mark_swept",
     "notify",
+    "now",
     "overdue",
     "purge",
     "renew",
     "supersede",
+    "take_turn",
 ]
