@@ -14,6 +14,7 @@ from gateway.domain import (
     ReadModelUnavailableError,
 )
 from gateway.store.job_rows import COLUMNS, facts_of, job_of
+from gateway.store.listing import page_statement
 from shared.database.pool import TRANSIENT_ERRORS, Database
 from shared.events import RequestedReport
 from shared.job_id import JobId, created_at
@@ -34,13 +35,6 @@ _CURRENT: Final = f"""
     FROM read_model.jobs AS j WHERE j.job_id = ANY($1)
 """  # noqa: S608 - constants only
 _REQUEST: Final = "SELECT request FROM read_model.jobs WHERE job_id = $1 AND tenant = $2"
-
-_NEWEST: Final = f"""
-    SELECT {COLUMNS} FROM read_model.jobs AS j
-    WHERE j.tenant = $1 AND j.deleted_at IS NULL AND j.job_id >= $2 AND j.job_id < $3
-      AND ($4::text IS NULL OR j.status = $4) AND ($5::text IS NULL OR j.report_type = $5)
-    ORDER BY j.job_id DESC LIMIT $6
-"""  # noqa: S608 - constants only
 
 _KNOWN: Final = "SELECT job_id FROM read_model.jobs WHERE job_id = ANY($1::text[])"
 
@@ -129,10 +123,10 @@ class ReadModel:
             ReadModelUnavailableError: where the database doesn't answer.
 
         """
-        records = await self._fetch(
-            _NEWEST, tenant, first, before, chosen.status, chosen.report_type, limit
+        statement, arguments = page_statement(
+            tenant, chosen, first=first, before=before, limit=limit
         )
-        return [job_of(record) for record in records]
+        return [job_of(row) for row in (await self._fetch(statement, *arguments))[:limit]]
 
     async def known(self, job_ids: Collection[JobId]) -> set[JobId]:
         """Return those of the jobs that there is a row of.

@@ -1,0 +1,68 @@
+"""The statements that read one page of a listing.
+
+Each first finds the ids of its page in the one index that holds them in order, and reads these
+rows alone. So the first page and the hundredth cost the same, of a thousand jobs or a million. What
+the plan depends on is written out: with the limit as a parameter, say, PostgreSQL would plan for a
+tenth of all jobs.
+"""
+
+from typing import Final
+
+from gateway.domain import DEFAULT_PAGE_SIZE, LARGEST_PAGE, JobFilter, JobStatus
+from gateway.store.job_rows import COLUMNS
+from shared.job_id import JobId
+
+_LIMITS: Final = (DEFAULT_PAGE_SIZE + 1, LARGEST_PAGE + 1)
+"""Rows that a statement reads at most: a page, and one to tell whether there is another."""
+
+_IDS: Final = """
+    SELECT job_id FROM read_model.jobs
+    WHERE tenant = $1 AND deleted_at IS NULL AND job_id >= $2 AND job_id < $3 {condition}
+    ORDER BY job_id DESC LIMIT {limit}
+"""
+
+_PAGE: Final = """
+    SELECT {columns} FROM ({ids}) AS page JOIN read_model.jobs AS j USING (job_id)
+    ORDER BY j.job_id DESC
+"""
+
+
+def page_statement(
+    tenant: str, chosen: JobFilter, *, first: JobId, before: JobId, limit: int
+) -> tuple[str, list[str]]:
+    """Return the statement for up to `limit` jobs with ids in [first, before), and its arguments.
+
+    It may return more rows than `limit`, newest first.
+    """
+    rows = next(rows for rows in _LIMITS if limit <= rows)
+    filters = [value for value in (chosen.report_type, chosen.status) if value is not None]
+    statement = _STATEMENTS[chosen.report_type is not None, chosen.status is not None, rows]
+    return statement, [tenant, first, before, *filters]
+
+
+def _statement(*, of_type: bool, of_status: bool, limit: int) -> str:
+    match of_type, of_status:
+        case False, False:
+            ids = _ids("", limit)
+        case False, True:
+            ids = _ids("AND status = $4", limit)
+        case True, True:
+            ids = _ids("AND report_type = $4 AND status = $5", limit)
+        case _:
+            # The index has the status before the id: one ordered stream for each, merged.
+            condition = "AND report_type = $4 AND status = '{}'"
+            streams = (f"({_ids(condition.format(status), limit)})" for status in JobStatus)
+            ids = f"{' UNION ALL '.join(streams)} ORDER BY job_id DESC LIMIT {limit}"
+    return _PAGE.format(columns=COLUMNS, ids=ids)
+
+
+def _ids(condition: str, limit: int) -> str:
+    return _IDS.format(condition=condition, limit=limit)
+
+
+_STATEMENTS: Final = {
+    (of_type, of_status, limit): _statement(of_type=of_type, of_status=of_status, limit=limit)
+    for of_type in (False, True)
+    for of_status in (False, True)
+    for limit in _LIMITS
+}
