@@ -187,7 +187,9 @@ def _services(
         following=Following(
             jobs, changes, Pace(parts.settings.stream_quiet, parts.settings.stream_longest)
         ),
-        actions=Actions(jobs, read_model, publisher, utc_now, _CATCH_UP_SECONDS),
+        actions=Actions(
+            jobs, read_model, publisher, submissions.active_jobs, utc_now, _CATCH_UP_SECONDS
+        ),
         downloads=Downloads(jobs, links, parts.artifacts),
         report_types=ReportTypeList.of(parts.catalogue).json_bytes(),
         revision=revision_of(links, parts.jobs.report_retention),

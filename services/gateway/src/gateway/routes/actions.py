@@ -9,7 +9,7 @@ from gateway.domain import Job
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJob
 from gateway.routes.problems import ProblemType
-from gateway.routes.services import Submitter, services_of
+from gateway.routes.services import Admin, Submitter, services_of
 from shared.telemetry.trace import accepted_traceparent
 
 router = APIRouter(tags=["Reports"])
@@ -79,7 +79,7 @@ async def cancel_report_job(
     operation_id="retryReportJob",
     responses={
         **_accepted("The job's next run has begun", examples.RETRIED),
-        **_refusals(ProblemType.JOB_NOT_RETRYABLE),
+        **_refusals(ProblemType.JOB_NOT_RETRYABLE, ProblemType.TOO_MANY_ACTIVE_JOBS),
     },
 )
 async def retry_report_job(
@@ -111,7 +111,7 @@ async def retry_report_job(
 )
 async def delete_report_job(
     request: Request,
-    tenant: Submitter,
+    tenant: Admin,
     job_id: Annotated[str, Path(alias="jobId", examples=["job_12345"])],
 ) -> Response:
     """Remove a job that has ended, with its report and its history."""

@@ -5,6 +5,7 @@
 
 import json
 import sys
+from copy import deepcopy
 from functools import cache
 from typing import Any, Final
 
@@ -14,9 +15,16 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
-from gateway.routes import ROUTES
+from gateway.routes import ROUTES, docs
 from gateway.routes.contract import GenerateReportRequest, ReportJobEnded
-from gateway.routes.problems import Problem, ProblemType, documented
+from gateway.routes.problems import (
+    MEDIA_TYPE,
+    RATE_LIMIT_HEADER,
+    RATE_LIMIT_POLICY_HEADER,
+    Problem,
+    ProblemType,
+    documented,
+)
 from gateway.routes.services import Requires
 
 CONSTRUCTION: Final[dict[str, Any]] = {
@@ -40,12 +48,26 @@ _SECURITY_SCHEMES: Final[dict[str, Any]] = {
     }
 }
 
+_REFUSALS: Final = (
+    ProblemType.NOT_AUTHENTICATED,
+    ProblemType.NOT_PERMITTED,
+    ProblemType.RATE_LIMITED,
+)
+"""How every operation of a tenant may be answered."""
+
+_STRANGERS: Final = frozenset({"401", "403"})
+_RATE_LIMIT: Final = {
+    "RateLimit-Policy": RATE_LIMIT_POLICY_HEADER,
+    "RateLimit": RATE_LIMIT_HEADER,
+}
+
 _FRAMEWORKS_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 
 def describe(app: FastAPI) -> None:
     """Give `app` the routes and their document."""
     app.router.routes.extend(ROUTES)
+    app.router.routes.extend(docs.routes())
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI documents it
 
 
@@ -62,12 +84,14 @@ def document() -> dict[str, Any]:
     for path in generated["paths"].values():
         for operation in path.values():
             _drop_unused_422(operation["responses"])
+    generated["paths"] = deepcopy(generated["paths"])  # routes share parts of what they document
     for route in ROUTES:
         _describe_access(route, generated["paths"])
     schemas = {**generated["components"]["schemas"], **_schemas_of_our_own()}
     for name in _FRAMEWORKS_OWN:
         schemas.pop(name, None)
     generated["components"]["schemas"] = dict(sorted(schemas.items()))
+    generated["components"]["headers"] = _RATE_LIMIT
     generated["components"]["securitySchemes"] = _SECURITY_SCHEMES
     return generated
 
@@ -90,11 +114,29 @@ def _describe_access(route: BaseRoute, paths: dict[str, Any]) -> None:
         operation = paths[route.path_format][method.lower()]
         operation["security"] = [{"bearer": [str(scope)]} for scope in scopes]
         if scopes:
-            refusals = documented(
-                ProblemType.NOT_AUTHENTICATED, ProblemType.NOT_PERMITTED, ProblemType.RATE_LIMITED
+            _add_responses(operation, documented(*_REFUSALS))
+            _add_rate_limit(operation["responses"])
+
+
+def _add_responses(operation: dict[str, Any], added: dict[int | str, dict[str, Any]]) -> None:
+    """Add responses; where a route has one of the same status, their examples and headers join."""
+    responses = operation["responses"]
+    for status, response in added.items():
+        own = responses.setdefault(str(status), response)
+        if own is not response:
+            own["content"][MEDIA_TYPE]["examples"].update(
+                response["content"][MEDIA_TYPE]["examples"]
             )
-            responses = {str(status): answer for status, answer in refusals.items()}
-            operation["responses"] = dict(sorted({**operation["responses"], **responses}.items()))
+            own["headers"] = {**own.get("headers", {}), **response.get("headers", {})}
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _add_rate_limit(responses: dict[str, Any]) -> None:
+    """Say that all answers to a known caller tell what is left of its rate."""
+    for status, response in responses.items():
+        if status not in _STRANGERS:
+            references = {name: {"$ref": f"#/components/headers/{name}"} for name in _RATE_LIMIT}
+            response["headers"] = {**response.get("headers", {}), **references}
 
 
 def _drop_unused_422(responses: dict[str, Any]) -> None:

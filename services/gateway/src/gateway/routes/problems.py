@@ -177,8 +177,6 @@ _HEADERS: Final[dict[ProblemType, dict[str, Any]]] = {
     ProblemType.NOT_PERMITTED: {"WWW-Authenticate": _CHALLENGE_HEADER},
     ProblemType.RATE_LIMITED: {
         "Retry-After": RETRY_AFTER_HEADER,
-        "RateLimit-Policy": RATE_LIMIT_POLICY_HEADER,
-        "RateLimit": RATE_LIMIT_HEADER,
     },
     ProblemType.TOO_MANY_ACTIVE_JOBS: {"Retry-After": RETRY_AFTER_HEADER},
     ProblemType.UNAVAILABLE: {"Retry-After": RETRY_AFTER_HEADER},

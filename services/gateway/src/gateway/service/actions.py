@@ -22,6 +22,7 @@ from gateway.domain import (
     JobStatus,
     ReadModelUnavailableError,
 )
+from gateway.service.active_jobs import ActiveJobs
 from gateway.service.jobs import Jobs
 from gateway.service.submissions import Publisher
 from shared.backoff import Backoff
@@ -67,6 +68,7 @@ class Actions:
     jobs: Jobs
     requests: Requests
     publisher: Publisher
+    active_jobs: ActiveJobs
     clock: Clock
     patience: float
 
@@ -92,13 +94,16 @@ class Actions:
 
         Raises:
             JobNotRetryableError: where it hasn't failed, or can't be run once more.
+            TooManyActiveJobsError: where the tenant has no room for another job under way.
 
         """
         job = await self.jobs.find(text, tenant)
         request = await self._request_to_retry(job, tenant)
+        self.active_jobs.require_room(tenant)
         now, run = self.clock(), job.run + 1
         event = _about(RetryRequested, job, tenant, run=run, request=request, requested_at=now)
         await self._publish(event, traceparent)
+        self.active_jobs.add(tenant, job.job_id)
         await self._until(lambda: self._has(job, tenant, lambda found: found.run >= run))
         again = Job.pending(
             job.job_id, job.created_at, report_type=job.report_type, format=job.format
