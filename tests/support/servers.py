@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from local_stack.accounts import remove_server_home
 from local_stack.bootstrap import bootstrap, with_database
 from local_stack.child import ChildProcess
 from local_stack.files import try_lock
+from local_stack.identity import send_signal
 from local_stack.kafka import KafkaServer, prepare_kafka, wait_for_broker
 from local_stack.paths import LOCAL, StackDirectory
 from local_stack.ports import Ports
@@ -71,6 +73,17 @@ class _LocalServer:
         """Shut down cleanly and start again."""
         await self.stop()
         await self.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Hold the process still while the body runs: connections stay open, nothing answers."""
+        assert self._process is not None
+        identity = self._process.identity
+        send_signal(identity, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            send_signal(identity, signal.SIGCONT)
 
 
 class LocalKafka(_LocalServer):
