@@ -18,6 +18,8 @@ SOURCE_AWAY: Final = "SOURCE_AWAY"
 BRIEF_REPORT: Final = "BRIEF_REPORT"
 GATED_REPORT: Final = "GATED_REPORT"
 """Fails for a passing reason while the gate in the data source is closed."""
+SLOW_REPORT: Final = "SLOW_REPORT"
+"""Runs until it is stopped."""
 KNOWN_TO_GATEWAY: Final = "KNOWN_TO_GATEWAY"
 """Only in the gateway's catalogue, as in the middle of a deployment."""
 
@@ -39,6 +41,7 @@ _SPECIAL: Final = (
     _report_type(
         BRIEF_REPORT, "SELECT number FROM generate_series(1, 3) AS number, pg_sleep(0.15)"
     ),
+    _report_type(SLOW_REPORT, "SELECT 1 AS number FROM pg_sleep(600)"),
     _report_type(GATED_REPORT, "SELECT shop.pass_gate() AS number"),
 )
 GATE: Final = """
