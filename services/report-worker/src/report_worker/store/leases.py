@@ -40,7 +40,7 @@ WITH RECURSIVE waiting(tenant) AS (
         WHERE r.state = 'queued' AND r.tenant = w.tenant AND r.run_at <= now()
           AND (r.started_at IS NOT NULL OR r.start_by > now())
         ORDER BY r.run_at, r.job_id
-        LIMIT 8 * $1
+        LIMIT greatest(2, least(8 * $1, 64 * $1 / (SELECT count(*) FROM waiting)))
     ) AS due
     WHERE w.tenant IS NOT NULL
     ORDER BY turn, due.run_at, due.job_id
