@@ -5,6 +5,7 @@ from dataclasses import replace
 from aiokafka import ConsumerRecord, TopicPartition
 
 from shared.bus.batch import read_records, type_names
+from shared.bus.dead_letter import ORIGIN_OFFSET, REASON
 from shared.database.positions import Advance
 from shared.events import (
     AnyJobEvent,
@@ -84,3 +85,24 @@ def test_record_of_a_wanted_type_or_of_none_is_judged() -> None:
     batch, letters = read_records({PARTITION: [broken, nameless]}, {}, "notifier", ENDS)
 
     assert len(letters) == len(batch.invalid) == 2
+
+
+def test_event_that_is_objected_to_goes_to_the_dead_letter_as_it_was_written() -> None:
+    sent = [message(HISTORY.started(1)), message(HISTORY.completed(1))]
+    records = [record(offset, one) for offset, one in enumerate(sent)]
+
+    batch, (letter,) = read_records(
+        {PARTITION: records},
+        {},
+        "group",
+        objection=lambda received: (
+            "not by its writer" if isinstance(received.event, JobCompleted) else None
+        ),
+    )
+
+    assert [received.event for received in batch.events] == [HISTORY.started(1)]
+    assert batch.invalid == []
+    assert batch.progress == {PARTITION: Advance(follows=0, next_offset=2)}
+    assert (letter.key, letter.value) == (sent[1].key, sent[1].value)
+    assert letter.headers[REASON] == "not by its writer"
+    assert letter.headers[ORIGIN_OFFSET] == "1"
