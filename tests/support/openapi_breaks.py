@@ -190,9 +190,9 @@ def _property_mismatches(where: str, given: Json, taken: Json, *, is_answer: boo
     for name in older.get("properties", {}):
         if name not in newer.get("properties", {}):
             yield f"{where}: .{name} is gone"
-    if not is_answer and taken.get("additionalProperties") is False:
-        if given.get("additionalProperties") is not False:
-            yield f"{where}: further properties are refused now"
+    closes = "additionalProperties"
+    if not is_answer and taken.get(closes) is False and given.get(closes) is not False:
+        yield f"{where}: further properties are refused now"
 
 
 def _asks_no_more(way: Json, than: Json) -> bool:
@@ -206,7 +206,7 @@ def _by_name(operation: Json) -> dict[tuple[str, str], Json]:
 
 
 def _variants(schema: Json, root: Json) -> list[Json]:
-    """Return the alternatives of a schema, references followed."""
+    """Return the alternatives of a schema, one type each, references followed."""
     if "$ref" in schema:
         target: Any = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
@@ -217,16 +217,20 @@ def _variants(schema: Json, root: Json) -> list[Json]:
             return [found for part in schema[word] for found in _variants(part, root)]
     if len(schema.get("allOf", ())) == 1:
         return _variants(schema["allOf"][0], root)
-    return [schema]
+    types = _said_types(schema)
+    return [{**schema, "type": one, "nullable": False} for one in types] if types[1:] else [schema]
 
 
 def _types(schema: Json) -> set[str]:
     """Return the JSON types of a schema's values; none where it says nothing."""
-    said = schema.get("type")
-    types = {said} if isinstance(said, str) else set(said or ())
-    if schema.get("nullable"):
-        types.add("null")
+    types = set(_said_types(schema))
     return types | {"integer"} if "number" in types else types
+
+
+def _said_types(schema: Json) -> list[str]:
+    said = schema.get("type", [])
+    types = [said] if isinstance(said, str) else list(said)
+    return [*types, "null"] if schema.get("nullable") else types
 
 
 def _enum(schema: Json) -> set[Any] | None:
