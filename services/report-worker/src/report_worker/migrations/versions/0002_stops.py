@@ -7,7 +7,8 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    # Runs from before had no limit for their wait.
+    # Runs from before have no limit for their wait, nor have those that a worker of the version
+    # before still takes in.
     op.execute(
         """
         ALTER TABLE runs
@@ -17,7 +18,6 @@ def upgrade() -> None:
             ADD COLUMN artifact_path       text
         """
     )
-    op.execute("ALTER TABLE runs ALTER COLUMN start_by DROP DEFAULT")
     op.execute(
         """
         CREATE INDEX runs_unstarted ON runs (start_by)
