@@ -56,10 +56,11 @@ ASKED_OF_CLIENTS_SINCE: Final = {
     "POST /generate-report: needs other credentials",
     "POST /generate-report body .reportType: minLength is tighter",
     "POST /generate-report body .reportType: maxLength is tighter",
+    "POST /generate-report body .callbackUrl: maxLength is tighter",
     "GET /report-jobs/{jobId}: needs other credentials",
 }
 """The first published document knew no credentials, which a gateway may be run without, and no
-report type is named with nothing or with more than a hundred characters."""
+limits for the lengths of texts."""
 
 
 def test_clients_of_the_first_published_document_are_not_broken() -> None:
