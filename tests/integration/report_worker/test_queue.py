@@ -91,6 +91,18 @@ async def test_a_tenant_has_no_more_running_than_its_limit(runs: QueueBench) -> 
     assert tenants(await queue.claim(free_slots=10)) == ["many"]
 
 
+async def test_a_tenant_at_its_limit_gets_the_slot_that_its_own_job_leaves(
+    runs: QueueBench,
+) -> None:
+    await runs.take_in(*(new_run(number) for number in range(3)))
+    queue = runs.queue(tenant_limit=1)
+    (attempt,) = await queue.claim(free_slots=4)
+    for _ in range(2):
+        ending = domain.ending(attempt, GENERATED, timedelta(seconds=1), POLICY)
+        (attempt,) = await queue.finish([ending], free_slots=4)
+    assert await runs.states() == {"running": 1, "ended": 2}
+
+
 async def test_a_tenant_s_limit_holds_however_many_claim_at_once(runs: QueueBench) -> None:
     await runs.take_in(*(new_run(number, tenant=f"tenant-{number % 2}") for number in range(60)))
     queues = [runs.queue(worker=str(number), tenant_limit=3) for number in range(6)]

@@ -227,7 +227,9 @@ class Queue:
         attempts = await store.claim(
             conn, limit=free_slots, lease=self._times.lease, tenant_limit=self._tenant_limit
         )
-        self._hearsay.learn(is_any_left=len(attempts) == free_slots, rumours=rumours)
+        # Under a limit per tenant, runs may wait although there is room for them.
+        is_any_left = len(attempts) == free_slots or self._tenant_limit is not None
+        self._hearsay.learn(is_any_left=is_any_left, rumours=rumours)
         return attempts, [
             message(attempt, domain.started(attempt, self._worker), attempt.started_at)
             for attempt in attempts
