@@ -136,6 +136,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a line of the head."""
         super().on_header(name, value)
+        if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            # The parser finds that out only after the request was passed on.
+            self._stop(HTTPStatus.BAD_REQUEST, "No transfer coding but chunked is understood.")
         self._head_size += len(name) + len(value)
         if self._head_size > self.limits.head_bytes or len(self.headers) > _LINES_PER_HEAD:
             self._stop(
@@ -212,10 +215,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         self._refusals.add(status.name.lower())
         self._stop_timers()
-        if self.cycle is None or self.cycle.response_complete:
+        if self._may_answer():
             self.transport.write(_problem(status, detail))
-        # Else an answer to an earlier request is under way: nothing may be written into it.
         self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Tell whether what is written now would be taken as the answer to what is refused."""
+        if self.cycle is None or self.cycle.response_complete:
+            return True
+        is_the_one = self._phase is _Phase.BODY and not self.pipeline
+        return is_the_one and not self.cycle.response_started
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
