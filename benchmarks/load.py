@@ -18,12 +18,13 @@ from pydantic import TypeAdapter
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.samples import Summary
-from benchmarks.wire import ANSWER_SECONDS, Answer, Wire
+from benchmarks.wire import ANSWER_SECONDS, NUMBER, Answer, Wire
 from local_stack.paths import CHECKOUT
 from local_stack.ports import LOOPBACK
 
 CONNECTIONS: Final = 32
 
+_NUMBER: Final = NUMBER.encode()
 _LOST: Final = "connection lost"
 
 
@@ -145,8 +146,15 @@ class _Lane:
         self._wire.close()
 
 
+def _numbered(request: bytes) -> bytes:
+    """Put a number of its own into a request that has room for one."""
+    return (
+        request.replace(_NUMBER, b"%d" % time.monotonic_ns(), 1) if _NUMBER in request else request
+    )
+
+
 async def _run(load: Load) -> LoadResult:
-    encoded = itertools.cycle([request.encode() for request in load.requests])
+    encoded = map(_numbered, itertools.cycle([request.encode() for request in load.requests]))
     counted_from = time.perf_counter() + load.warm_up
     tally = _Tally(
         counted_from=counted_from,

@@ -11,7 +11,7 @@ from benchmarks.bare import running_bare_app
 from benchmarks.cpu import cpu_seconds
 from benchmarks.jobs import ACCEPTED, OK, ReadModel
 from benchmarks.load import Load, LoadResult, generate
-from benchmarks.stack import SUBMISSION, Stack
+from benchmarks.stack import KEYED_SUBMISSION, SUBMISSION, Stack
 from benchmarks.wire import get
 
 _ROUNDS: Final = 3
@@ -43,6 +43,7 @@ class HttpFigures:
 
     get: Beside
     post: Beside
+    post_with_key: Beside
     post_under_work: Served
 
 
@@ -55,6 +56,7 @@ async def measure_http(stack: Stack) -> HttpFigures:
         await connection.close()
     reads = _load(stack.gateway_port, [get(f"/report-jobs/{job_id}") for job_id in job_ids], OK)
     writes = _load(stack.gateway_port, [SUBMISSION], ACCEPTED)
+    keyed_writes = _load(stack.gateway_port, [KEYED_SUBMISSION], ACCEPTED)
     gateway = stack.pids["gateway"]
     async with running_bare_app(stack.bare_port, stack.directory.log("bare")) as bare:
         peer = _Peer(stack.bare_port, bare)
@@ -62,7 +64,8 @@ async def measure_http(stack: Stack) -> HttpFigures:
         under_work = await _serve(writes, gateway)
         with stack.paused("report-worker", "status-projector", "notifier"):
             written = await _in_turns(writes, gateway, peer)
-    return HttpFigures(get=read, post=written, post_under_work=under_work)
+            keyed = await _in_turns(keyed_writes, gateway, peer)
+    return HttpFigures(get=read, post=written, post_with_key=keyed, post_under_work=under_work)
 
 
 def _load(port: int, requests: Sequence[bytes], expected_status: int) -> Load:

@@ -134,6 +134,8 @@ def lines(figures: Figures) -> Iterator[str]:
 def _http_rows(http: HttpFigures) -> Iterator[Row]:
     yield from _beside("GET /report-jobs/{id}", http.get.gateway, http.get)
     yield from _beside("POST /generate-report", http.post.gateway, http.post)
+    keyed = http.post_with_key
+    yield from _beside("POST with an Idempotency-Key", keyed.gateway, keyed)
     yield from _beside("POST, the whole stack at work", http.post_under_work, http.post)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.wire import post
+from benchmarks.wire import NUMBER, post
 from local_stack.accounts import remove_server_home
 from local_stack.files import try_lock
 from local_stack.identity import send_signal
@@ -59,6 +59,8 @@ NO_OP: Final[dict[str, Any]] = {
 }
 SUBMISSION: Final = post("/generate-report", NO_OP)
 """A POST of a no-op job."""
+KEYED_SUBMISSION: Final = post("/generate-report", NO_OP, key=NUMBER)
+"""The same with an Idempotency-Key of its own."""
 
 
 @dataclass(frozen=True, slots=True)

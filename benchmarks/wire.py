@@ -37,11 +37,16 @@ def get(path: str, *headers: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def post(path: str, document: Any) -> bytes:
-    """Return a POST request as it is sent."""
+NUMBER: Final = "<number>"
+"""Stands in a request's head for a number that no other request has."""
+
+
+def post(path: str, document: Any, *, key: str | None = None) -> bytes:
+    """Return a POST request as it is sent, with an Idempotency-Key where one is given."""
     body = json.dumps(document).encode()
+    keyed = f"Idempotency-Key: {key}\r\n" if key else ""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n{keyed}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
