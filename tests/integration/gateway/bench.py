@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from fastapi import FastAPI
 
 from gateway.app import MIGRATIONS, build_app
 from gateway.settings import Settings
-from local_stack.paths import CATALOGUE
+from local_stack.child import ChildProcess
+from local_stack.paths import CATALOGUE, StackDirectory
 from local_stack.polling import poll_until
+from local_stack.ports import LOOPBACK, free_ports
+from local_stack.services import SERVICES, answers_ready, process_spec
 from shared.bus.stored_log import open_log
 from shared.bus.topics import ensure_topics
 from shared.clock import utc_now
@@ -30,13 +34,14 @@ from shared.settings import KafkaSettings
 from shared.topics import Topic
 from status_projector.app import MIGRATIONS as READ_MODEL_MIGRATIONS
 from tests.support.gateway import client_of
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import DatabaseUrls, Kafka
 
 KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
 RETENTION: Final = timedelta(days=7)
 PUBLIC_URL: Final = "http://gateway"
 PUBLISH_TIMEOUT: Final = 2.0
 _READY_SECONDS: Final = 30.0
+_START_SECONDS: Final = 90.0
 _IS_ACKNOWLEDGED: Final = (
     "SELECT acked_at IS NOT NULL FROM gateway.idempotency_keys WHERE job_id = $1"
 )
@@ -197,3 +202,39 @@ async def open_bench(
         bench = Bench(app, client, kafka, database, directory / "artifacts")
         await bench.wait_ready()
         yield bench
+
+
+@dataclass(frozen=True, slots=True)
+class ServedGateway:
+    """A gateway as a process of its own, as it is deployed."""
+
+    url: str
+    pid: int
+
+
+@asynccontextmanager
+async def served_gateway(
+    kafka: Kafka, database: DatabaseUrls, topic_prefix: str, directory: Path, **settings: str
+) -> AsyncIterator[ServedGateway]:
+    """Run a gateway until the body ends, on a database without tables; `settings` are its own."""
+    bus = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=topic_prefix)
+    await ensure_topics(bus, RETENTION)
+    await prepare(database)
+    port = next(free_ports())
+    variables = {
+        "PATH": os.environ["PATH"],
+        **environment(kafka.bootstrap_servers, database, topic_prefix, directory),
+        "GATEWAY_PORT": str(port),
+        **settings,
+    }
+    [service] = (service for service in SERVICES if service.name == "gateway")
+    process = await ChildProcess.start(process_spec(service, StackDirectory(directory), variables))
+
+    async def is_ready() -> bool:
+        return await asyncio.to_thread(answers_ready, port)
+
+    try:
+        await poll_until(is_ready, seconds=_START_SECONDS)
+        yield ServedGateway(f"http://{LOOPBACK}:{port}", process.identity.pid)
+    finally:
+        await process.stop()

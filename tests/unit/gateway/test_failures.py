@@ -40,6 +40,11 @@ async def test_what_isnt_there_is_a_problem(
     assert ("allow" in response.headers) == (status == 405)
 
 
+async def test_a_405_names_all_methods_of_the_address(client: httpx.AsyncClient) -> None:
+    response = await client.put("/report-jobs/job_12345")
+    assert response.headers["allow"] == "DELETE, GET, HEAD"
+
+
 async def test_a_defect_is_a_problem_without_a_trace_of_it(
     client: httpx.AsyncClient, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Maps what the services raise, and what the framework raises, to problems."""
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
@@ -8,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from gateway.domain import (
     AccessUnavailableError,
@@ -229,6 +231,8 @@ async def _on_range(request: Request, error: RangeNotSatisfiableError) -> Respon
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     path, headers = request.url.path, error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"allow": ", ".join(_offered(request))}
     known = {
         404: (ProblemType.NOT_FOUND, "No resource has this path."),
         405: (ProblemType.METHOD_NOT_ALLOWED, f"{request.method} is not offered here."),
@@ -236,6 +240,19 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     if known is None:
         return other_response(error.status_code, path, headers)
     return problem_response(ProblemError(*known, headers=headers), path)
+
+
+def _offered(request: Request) -> list[str]:
+    """Return all methods of an address; the framework names those of one route alone."""
+    routes = [route for route in request.app.router.routes if isinstance(route, Route)]
+    return sorted(
+        {
+            method
+            for route in routes
+            if route.matches(request.scope)[0] is not Match.NONE
+            for method in route.methods or ()
+        }
+    )
 
 
 async def _on_disconnect(_request: Request, _error: ClientDisconnect) -> Response:
