@@ -109,7 +109,7 @@ def build_app(settings: Settings) -> FastAPI:
             way_in = build_access(settings, database, _statement_timeout(settings))
             services = _services(parts, way_in.access, read_model, database, publisher, changes)
             app.state.services = services
-            checks.update(_checks(database, read_model, connection))
+            checks.update(_checks(database, read_model, connection) | way_in.checks)
             loops = {
                 **way_in.loops,
                 "active jobs": services.submissions.active_jobs.keep_counting(),

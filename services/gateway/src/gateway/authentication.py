@@ -21,26 +21,30 @@ from gateway.store import API_KEYS_CHANNEL, ApiKeyStore, OpenIdProvider
 from shared.clock import utc_now
 from shared.database.listen import listen
 from shared.database.pool import Database
+from shared.telemetry.probes import Check
 
 _Loops = dict[str, Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltAccess:
-    """The way in, and the background loops by name that it needs."""
+    """The way in, the background loops that it needs, and what readiness asks about it, by name."""
 
     access: Access
     loops: _Loops
+    checks: dict[str, Check]
 
 
 def build_access(settings: Settings, database: Database, timeout: float) -> BuiltAccess:
     """Build it; `timeout` in seconds for each statement."""
     if Authentication.NONE in settings.auth:
-        return BuiltAccess(OpenAccess(), {})
+        return BuiltAccess(OpenAccess(), {}, {})
     loops: _Loops = {}
+    checks: dict[str, Check] = {}
     api_keys = access_tokens = None
     if Authentication.API_KEY in settings.auth:
         api_keys = ApiKeys(ApiKeyStore(database, timeout), utc_now, settings.api_keys_refresh)
+        checks["api_keys"] = api_keys.check
         loops["api keys"] = api_keys.keep_fresh()
         loops["api keys changed"] = listen(
             settings, channel=API_KEYS_CHANNEL, service="gateway", wake=api_keys.wake
@@ -48,9 +52,10 @@ def build_access(settings: Settings, database: Database, timeout: float) -> Buil
     if Authentication.OIDC in settings.auth:
         provider = OpenIdProvider(settings.oidc_issuer, settings.oidc_timeout)
         issuer_keys = IssuerKeys(provider, settings.oidc_refresh)
+        checks["issuer_keys"] = issuer_keys.check
         loops["issuer keys"] = issuer_keys.keep_fresh()
         access_tokens = AccessTokens(issuer_keys, _rules(settings), utc_now)
-    return BuiltAccess(CredentialAccess(api_keys, access_tokens), loops)
+    return BuiltAccess(CredentialAccess(api_keys, access_tokens), loops, checks)
 
 
 def rate_limits(settings: Settings) -> RateLimits:

@@ -67,6 +67,10 @@ class ApiKeys:
         self._require_read_within(timedelta(seconds=self._refresh * _MISSED_REFRESHES), now)
         raise NotAuthenticatedError("The API key is unknown, revoked or expired.")
 
+    async def check(self) -> None:
+        """Raise AccessUnavailableError unless the keys were read lately enough to be trusted."""
+        self._require_read_within(_TRUSTED_FOR, self._clock())
+
     def wake(self, _payload: str = "") -> None:
         """Have the keys read again at once."""
         self._changed.set()

@@ -55,6 +55,11 @@ class IssuerKeys:
             raise AccessUnavailableError("the OpenID provider's keys can't be fetched")
         raise NotAuthenticatedError("The token is signed with a key that its issuer doesn't have.")
 
+    async def check(self) -> None:
+        """Raise AccessUnavailableError unless there are keys, be they the newest or not."""
+        if not self._keys:
+            raise AccessUnavailableError("the OpenID provider's keys were never fetched")
+
     async def keep_fresh(self) -> None:
         """Fetch the keys again and again, for ever, so that withdrawn ones go too."""
         failures = 0
