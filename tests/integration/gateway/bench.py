@@ -116,9 +116,13 @@ class Bench:
         names = ", ".join(row)
         places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         statement = f"INSERT INTO read_model.jobs ({names}) VALUES ({places})"  # noqa: S608 - our own names
+        await self.execute(statement, *row.values())
+
+    async def execute(self, statement: str, *arguments: Any) -> None:
+        """Run a statement as the administrator."""
         connection = await asyncpg.connect(self.database.admin)
         try:
-            await connection.execute(statement, *row.values())
+            await connection.execute(statement, *arguments)
         finally:
             await connection.close()
 

@@ -1,0 +1,57 @@
+"""A tenant's jobs under way, counted in the real read model."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from local_stack.polling import poll_until
+from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
+from tests.support.gateway import REQUEST
+from tests.support.servers import DatabaseUrls, Kafka
+
+_SECONDS = 60.0
+
+
+@pytest.fixture
+async def narrow(
+    kafka: Kafka,
+    database: DatabaseUrls,
+    topic_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Bench]:
+    """A gateway that lets a tenant have three jobs under way."""
+    configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
+    monkeypatch.setenv("GATEWAY_MAX_ACTIVE_JOBS", "3")
+    await prepare(database)
+    async with open_bench(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as bench:
+        yield bench
+
+
+async def test_jobs_of_every_gateway_count_until_they_end(narrow: Bench) -> None:
+    async def submit() -> int:
+        return (await narrow.client.post("/generate-report", json=REQUEST)).status_code
+
+    assert await submit() == 202
+    elsewhere = [narrow.job_ids.new("default") for _ in range(2)]
+    for job_id, status in zip(elsewhere, ("PENDING", "RUNNING"), strict=True):
+        await narrow.add_job(job_id, status=status)
+    await narrow.add_job(narrow.job_ids.new("default"), status="FAILED")
+    await narrow.add_job(narrow.job_ids.new("rival"), tenant="rival")
+
+    async def is_full() -> bool:
+        response = await narrow.client.post("/generate-report", json=REQUEST)
+        if response.status_code == 429:
+            assert response.json()["type"] == "urn:report-jobs:problem:too-many-active-jobs"
+        return response.status_code == 429
+
+    await poll_until(is_full, seconds=_SECONDS)
+    await narrow.execute("UPDATE read_model.jobs SET status = 'COMPLETED'")
+    for received in await narrow.published():
+        await narrow.add_job(received.event.job_id, status="COMPLETED")
+
+    async def has_room() -> bool:
+        return await submit() == 202
+
+    await poll_until(has_room, seconds=_SECONDS)
