@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.database.pool import TRANSIENT_ERRORS, open_database
+from shared.database.pool import TRANSIENT_ERRORS, PoolBusyError, open_database
 from shared.settings import DatabaseSettings
 from tests.support.servers import DatabaseUrls
 
@@ -79,3 +79,20 @@ async def test_a_server_that_said_goodbye_on_an_idle_connection_is_a_passing_fai
             with pytest.raises(TRANSIENT_ERRORS):
                 await pool.ping()
             await pool.ping()
+
+
+async def test_who_would_wait_behind_too_many_for_a_connection_is_refused_at_once(
+    database: DatabaseUrls,
+) -> None:
+    settings = DatabaseSettings.model_validate(
+        {"database_url": database.gateway, "database_pool_size": 1, "database_queue": 1}
+    )
+    async with open_database(settings, schema="gateway", service="test") as pool:
+        async with pool.connection():
+            waiting = asyncio.create_task(pool.ping())
+            await asyncio.sleep(0)
+            with pytest.raises(PoolBusyError) as refusal:
+                await pool.ping()
+            assert isinstance(refusal.value, TRANSIENT_ERRORS)
+        await waiting
+        await pool.ping()
