@@ -92,6 +92,7 @@ def document() -> dict[str, Any]:
         schemas.pop(name, None)
     generated["components"]["schemas"] = dict(sorted(schemas.items()))
     generated["components"]["headers"] = _RATE_LIMIT
+    generated["webhooks"] = _webhooks(generated["paths"])
     generated["components"]["securitySchemes"] = _SECURITY_SCHEMES
     return generated
 
@@ -99,6 +100,18 @@ def document() -> dict[str, Any]:
 def rendered() -> str:
     """Return the document as it lies in docs/openapi.json."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _webhooks(paths: dict[str, Any]) -> dict[str, Any]:
+    """Return the callbacks once more as what they are to a receiver, for tools that look there."""
+    return {
+        name: {
+            method: {**operation, "operationId": f"{operation['operationId']}Webhook"}
+            for item in expressions.values()
+            for method, operation in item.items()
+        }
+        for name, expressions in paths["/generate-report"]["post"]["callbacks"].items()
+    }
 
 
 def _describe_access(route: BaseRoute, paths: dict[str, Any]) -> None:
