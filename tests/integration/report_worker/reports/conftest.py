@@ -13,6 +13,7 @@ from report_worker.reports import (
     GeneratedReport,
     ProgressReporter,
     ReportSpec,
+    SourceSessions,
     generate,
     open_store,
 )
@@ -73,13 +74,21 @@ def blocked_artifacts(artifacts: Path) -> Path:
 
 
 @pytest.fixture
-def make(database: DatabaseUrls, artifacts: Path) -> Make:
+async def sources(database: DatabaseUrls) -> AsyncIterator[SourceSessions]:
+    """Sessions with the test's database."""
+    sessions = SourceSessions({"orders": database.report_source})
+    yield sessions
+    await sessions.close()
+
+
+@pytest.fixture
+def make(sources: SourceSessions, artifacts: Path) -> Make:
     """Make one report and read it back."""
 
     async def make_report(kind: ReportType, file_format: str = "CSV", /, **parameters: Any) -> Made:
         report = await generate(
             report_spec(kind, file_format, **parameters),
-            sources={"orders": database.report_source},
+            sources=sources,
             store=open_store(artifacts.as_uri()),
             path=PATH,
             progress=ProgressReporter(),

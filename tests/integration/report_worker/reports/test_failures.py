@@ -15,6 +15,7 @@ from report_worker.reports import (
     ErrorCode,
     ProgressReporter,
     ReportError,
+    SourceSessions,
     TimeLimits,
     generate,
     open_store,
@@ -28,7 +29,6 @@ from tests.integration.report_worker.reports.conftest import (
     report_spec,
     report_type,
 )
-from tests.support.servers import DatabaseUrls
 
 ENDLESS = report_type(
     "SELECT i AS n, repeat('x', 1000) AS t FROM generate_series(1, 100000000) AS i",
@@ -69,7 +69,7 @@ async def test_a_source_that_is_down_is_transient(artifacts: Path, dsn: str) -> 
     error = await failure(
         generate(
             report_spec(SIMPLE),
-            sources={"orders": dsn},
+            sources=SourceSessions({"orders": dsn}),
             store=store,
             path=PATH,
             progress=ProgressReporter(),
@@ -173,7 +173,7 @@ async def test_a_folder_that_cannot_be_written_to_is_transient(
 @pytest.mark.parametrize("kind", [SIMPLE, ENDLESS])
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", b""])
 async def test_an_object_store_that_refuses_or_is_silent_is_transient(
-    database: DatabaseUrls, answer: bytes, kind: ReportType
+    sources: SourceSessions, answer: bytes, kind: ReportType
 ) -> None:
     async with http_server(answer) as endpoint:
         store = S3Store(
@@ -187,7 +187,7 @@ async def test_an_object_store_that_refuses_or_is_silent_is_transient(
         error = await failure(
             generate(
                 report_spec(kind),
-                sources={"orders": database.report_source},
+                sources=sources,
                 store=store,
                 path=PATH,
                 progress=ProgressReporter(),

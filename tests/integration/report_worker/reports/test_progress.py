@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from local_stack.polling import poll_until
-from report_worker.reports import ProgressReporter, generate, open_store
+from report_worker.reports import ProgressReporter, SourceSessions, generate, open_store
 from tests.integration.report_worker.reports.conftest import PATH, report_spec, report_type
-from tests.support.servers import DatabaseUrls
 
 SLOW = report_type(
     "SELECT i AS n FROM generate_series(1, 700) AS i, LATERAL (SELECT pg_sleep(0.003 + 0 * i))",
@@ -20,13 +19,13 @@ FORMATS = ["CSV", "JSON", "NDJSON", "XLSX", "PDF"]
 
 @pytest.mark.parametrize("file_format", ["CSV", "XLSX"])
 async def test_a_long_report_tells_the_estimate_of_its_rows(
-    database: DatabaseUrls, artifacts: Path, file_format: str
+    sources: SourceSessions, artifacts: Path, file_format: str
 ) -> None:
     progress = ProgressReporter()
     making = asyncio.ensure_future(
         generate(
             report_spec(SLOW, file_format),
-            sources={"orders": database.report_source},
+            sources=sources,
             store=open_store(artifacts.as_uri()),
             path=PATH,
             progress=progress,
@@ -42,12 +41,12 @@ async def test_a_long_report_tells_the_estimate_of_its_rows(
 
 @pytest.mark.parametrize("file_format", FORMATS)
 async def test_a_finished_report_has_counted_its_rows(
-    database: DatabaseUrls, artifacts: Path, file_format: str
+    sources: SourceSessions, artifacts: Path, file_format: str
 ) -> None:
     progress = ProgressReporter()
     await generate(
         report_spec(QUICK, file_format),
-        sources={"orders": database.report_source},
+        sources=sources,
         store=open_store(artifacts.as_uri()),
         path=PATH,
         progress=progress,

@@ -23,7 +23,7 @@ def tell(progress: ProgressReporter, telling: tuple[object, ...]) -> None:
         case ("rows", int() as rows):
             progress.rows(rows)
         case ("expect", int() as total):
-            progress.expect(total)
+            progress.expect(total, phase="step")
 
 
 @given(TELLINGS)
@@ -46,7 +46,7 @@ def test_the_percentage_never_goes_back_and_keeps_the_last_percent_for_the_repor
 def test_nothing_is_known_before_the_first_phase() -> None:
     progress = ProgressReporter()
     progress.rows(7)
-    progress.expect(7)
+    progress.expect(7, phase="step")
     assert progress.newest is None
 
 
@@ -54,10 +54,11 @@ def test_phases_share_the_hundred_percent() -> None:
     progress = ProgressReporter()
     progress.phase("query", until=40)
     assert progress.newest == Progress(phase="query")
-    progress.expect(200)
+    progress.expect(200, phase="query")
     progress.rows(50)
     assert progress.newest == Progress(phase="query", percent=10, rows_processed=50, rows_total=200)
     progress.phase("typeset", rows_total=100)
+    progress.expect(5, phase="query")
     assert progress.newest == Progress(phase="typeset", percent=40, rows_total=100)
     progress.rows(100)
     assert progress.newest == Progress(

@@ -32,6 +32,7 @@ from report_worker.reports import (
     ProgressReporter,
     ReportError,
     ReportSpec,
+    SourceSessions,
     discard_artifact,
     generate,
     open_store,
@@ -95,7 +96,7 @@ class _Executor:
     def __init__(self, setup: Setup, channel: Channel) -> None:
         self._channel = channel
         self._catalogue = Catalogue(setup.catalogue)
-        self._sources = setup.sources
+        self._sources = SourceSessions(setup.sources)
         self._store = open_store(setup.artifacts_url)
         self._job: asyncio.Task[None] | None = None
         self._made: str | None = None

@@ -6,6 +6,7 @@ from report_worker.reports.errors import ErrorCode, ReportError
 from report_worker.reports.generation import generate
 from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import GeneratedReport, ReportSpec, TimeLimits
+from report_worker.reports.sessions import SourceSessions
 
 __all__ = [
     "ErrorCode",
@@ -13,6 +14,7 @@ __all__ = [
     "ProgressReporter",
     "ReportError",
     "ReportSpec",
+    "SourceSessions",
     "TimeLimits",
     "discard_artifact",
     "generate",

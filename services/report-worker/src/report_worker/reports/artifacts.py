@@ -2,9 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
@@ -13,20 +13,32 @@ from obstore.store import LocalStore, ObjectStore
 from report_worker.reports.errors import store_unavailable
 
 if TYPE_CHECKING:
-    from obstore import AsyncWritableFile
+    from obstore import AsyncWritableFile, Attributes
 
 PART_BYTES = 8 * 1024 * 1024
 _CONCURRENT_PARTS = 2
+_SMALL_FILE_BYTES = 1024 * 1024
+_HASHED_AT_ONCE_BYTES = 64 * 1024
+"""Hashing so much takes less time than handing it to a thread and back."""
 
 
 class ArtifactWriter:
-    """The open upload of one artifact."""
+    """One artifact on its way to the store.
 
-    def __init__(self, upload: "AsyncWritableFile", executor: Executor, time_limit: float) -> None:
-        self._upload = upload
-        self._executor = executor
+    A small file is held back until it is complete and stored with a single request; a larger one
+    goes out in parts.
+    """
+
+    def __init__(
+        self, store: ObjectStore, path: str, *, attributes: "Attributes | None", time_limit: float
+    ) -> None:
+        self._store = store
+        self._path = path
+        self._attributes = attributes
         self._time_limit = time_limit
         self._digest = hashlib.sha256()
+        self._held_back: list[bytes] = []
+        self._upload: AsyncWritableFile | None = None
         self.bytes = 0
 
     @property
@@ -35,17 +47,91 @@ class ArtifactWriter:
         return self._digest.hexdigest()
 
     async def write(self, data: bytes) -> None:
-        """Add bytes; hashing runs beside the upload in a thread of its own."""
-        if not data:
-            return
-        hashing = asyncio.get_running_loop().run_in_executor(
-            self._executor, self._digest.update, data
-        )
+        """Add bytes; of larger pieces the hashing runs in a thread, beside the upload."""
+        hashing = self._hash(data)
         try:
-            await _bounded(self._upload.write(data), self._time_limit)
+            self.bytes += len(data)
+            self._held_back.append(data)
+            if self.bytes > _SMALL_FILE_BYTES:
+                await self._hand_on()
         finally:
-            await hashing
-        self.bytes += len(data)
+            if hashing is not None:
+                await hashing
+
+    async def complete(self) -> None:
+        """Make the object appear.
+
+        When this is cancelled or fails, whatever the store still does is waited for and undone:
+        else the object might appear after everybody has left.
+        """
+        completing = asyncio.ensure_future(self._completed())
+        try:
+            await asyncio.shield(completing)
+        except BaseException:
+            await asyncio.wait((completing,), timeout=self._time_limit)
+            await discard_artifact(self._store, self._path)
+            raise
+
+    async def abort(self, error: BaseException) -> None:
+        """Give up the parts that are at the store."""
+        if self._upload is None:
+            return
+        with suppress(TimeoutError, OSError, obstore.exceptions.BaseError):
+            async with asyncio.timeout(self._time_limit):
+                await self._upload.__aexit__(type(error), error, error.__traceback__)
+
+    def _hash(self, data: bytes) -> "asyncio.Future[None] | None":
+        if len(data) <= _HASHED_AT_ONCE_BYTES:
+            self._digest.update(data)
+            return None
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(None, self._digest.update, data)
+
+    async def _hand_on(self) -> None:
+        if self._upload is None:
+            self._upload = obstore.open_writer_async(
+                self._store,
+                self._path,
+                attributes=self._attributes,
+                buffer_size=PART_BYTES,
+                max_concurrency=_CONCURRENT_PARTS,
+            )
+        data = b"".join(self._held_back)
+        self._held_back.clear()
+        await _bounded(self._upload.write(data), self._time_limit)
+
+    async def _completed(self) -> None:
+        if self._upload is not None:
+            await _bounded(self._upload.close(), self._time_limit)
+            return
+        await self._store_at_once(b"".join(self._held_back))
+
+    async def _store_at_once(self, data: bytes) -> None:
+        if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+            with _judged():
+                _write_file(Path(self._store.prefix, self._path), data)
+            return
+        storing = obstore.put_async(
+            self._store, self._path, data, attributes=self._attributes, use_multipart=False
+        )
+        await _bounded(storing, self._time_limit)
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    """Make a small file appear as a whole, as the store would do it.
+
+    The store hands each file to another thread, which takes several times as long as the file
+    does. A folder that hangs holds up nothing but this process, whose parent keeps the time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Names that end like this are no objects to the store.
+    partial = path.with_name(f"{path.name}#1")
+    try:
+        partial.write_bytes(data)
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @asynccontextmanager
@@ -58,26 +144,22 @@ async def artifact_writer(
     """
     # A local folder has no place for these; a store's own link has nobody else to add them.
     file_name = path.rpartition("/")[2]
-    attributes = {
+    attributes: Attributes = {
         "Content-Type": media_type,
         "Content-Disposition": f'attachment; filename="{file_name}"',
     }
-    upload = obstore.open_writer_async(
+    writer = ArtifactWriter(
         store,
         path,
         attributes=None if isinstance(store, LocalStore) else attributes,
-        buffer_size=PART_BYTES,
-        max_concurrency=_CONCURRENT_PARTS,
+        time_limit=time_limit,
     )
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sha256") as executor:
-        try:
-            yield ArtifactWriter(upload, executor, time_limit)
-            await _bounded(upload.close(), time_limit)
-        except BaseException as error:
-            with suppress(TimeoutError, OSError, obstore.exceptions.BaseError):
-                async with asyncio.timeout(time_limit):
-                    await upload.__aexit__(type(error), error, error.__traceback__)
-            raise
+    try:
+        yield writer
+        await writer.complete()
+    except BaseException as error:
+        await writer.abort(error)
+        raise
 
 
 async def discard_artifact(store: ObjectStore, path: str, *, time_limit: float = 10.0) -> None:
@@ -88,9 +170,16 @@ async def discard_artifact(store: ObjectStore, path: str, *, time_limit: float =
 
 
 async def _bounded(operation: Awaitable[object], seconds: float) -> None:
-    """Await a store's operation; its errors and its silence become a `ReportError`."""
-    try:
+    """Await a store's operation for so long, and judge it."""
+    with _judged():
         async with asyncio.timeout(seconds):
             await operation
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """Turn a store's errors and its silence into a `ReportError`."""
+    try:
+        yield
     except (TimeoutError, OSError, obstore.exceptions.BaseError) as error:
         raise store_unavailable(error) from error

@@ -77,8 +77,8 @@ def _store_problem(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the artifact store didn't answer in time"
     found = _STORE_PROBLEM.search(str(error))
-    number = int(found["os"] or found["http"]) if found else 0
-    return _STORE_PROBLEMS.get(number, "the artifact store is unavailable")
+    number = int(found["os"] or found["http"]) if found else getattr(error, "errno", None)
+    return _STORE_PROBLEMS.get(number or 0, "the artifact store is unavailable")
 
 
 def query_failed() -> ReportError:

@@ -1,13 +1,11 @@
 """Turning one admitted job into one file in the artifact store."""
 
-from collections.abc import Mapping
-
 import structlog
 from obstore.store import ObjectStore
 
 from report_worker.reports.artifacts import ArtifactWriter, artifact_writer
 from report_worker.reports.errors import ReportError
-from report_worker.reports.estimate import estimating
+from report_worker.reports.estimate import QUERY_PHASE, estimating
 from report_worker.reports.export import (
     export_csv,
     export_json,
@@ -18,6 +16,7 @@ from report_worker.reports.plugins import write_plugin_report
 from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import MEDIA_TYPES, GeneratedReport, ReportSpec, TimeLimits
 from report_worker.reports.rows import write_texts
+from report_worker.reports.sessions import SourceSessions
 from report_worker.reports.source import Snapshot, open_snapshot
 from report_worker.reports.xlsx import MOST_ROWS
 from shared.report_request import ReportFormat
@@ -33,13 +32,13 @@ log = structlog.get_logger()
 async def generate(
     spec: ReportSpec,
     *,
-    sources: Mapping[str, str],
+    sources: SourceSessions,
     store: ObjectStore,
     path: str,
     progress: ProgressReporter,
     time_limits: TimeLimits = DEFAULT_TIME_LIMITS,
 ) -> GeneratedReport:
-    """Make the report from its sources (name -> URL) and store it at `path`.
+    """Make the report from its sources and store it at `path`.
 
     The last part of `path` is the file's name.
 
@@ -51,7 +50,7 @@ async def generate(
         async with artifact_writer(
             store, path, media_type=media_type, time_limit=time_limits.store
         ) as writer:
-            rows = await _write(spec, sources, writer, progress, time_limits)
+            rows = await _write(spec, sources, writer, progress)
     except ReportError as error:
         log.warning(
             "report_failed",
@@ -74,22 +73,17 @@ async def generate(
 
 async def _write(
     spec: ReportSpec,
-    sources: Mapping[str, str],
+    sources: SourceSessions,
     writer: ArtifactWriter,
     progress: ProgressReporter,
-    time_limits: TimeLimits,
 ) -> int:
-    limit = time_limits.connect
     if spec.report_type.source is None:
-        return await write_plugin_report(spec, sources, writer, progress, connect_limit=limit)
-    dsn = sources[spec.report_type.source]
+        return await write_plugin_report(spec, sources, writer, progress)
     is_typeset = spec.request.format is ReportFormat.PDF
-    progress.phase("query", until=_UNTIL_TYPESET if is_typeset else 99)
-    async with (
-        open_snapshot(spec, dsn, connect_limit=limit) as snapshot,
-        estimating(dsn, snapshot.query, progress, connect_limit=limit),
-    ):
-        return await _export(spec, snapshot, writer, progress)
+    progress.phase(QUERY_PHASE, until=_UNTIL_TYPESET if is_typeset else 99)
+    async with open_snapshot(spec, sources) as snapshot:
+        with estimating(sources, spec.report_type.source, snapshot.query, progress):
+            return await _export(spec, snapshot, writer, progress)
 
 
 async def _export(

@@ -42,9 +42,9 @@ class ProgressReporter:
         if self._phase is not None:
             self._phase.rows = processed
 
-    def expect(self, rows_total: int) -> None:
-        """Say how many rows the phase will have, where that is learnt late; may be an estimate."""
-        if self._phase is not None:
+    def expect(self, rows_total: int, *, phase: str) -> None:
+        """Say how many rows a phase will have, if it still goes on; may be an estimate."""
+        if self._phase is not None and self._phase.name == phase:
             self._phase.rows_total = rows_total
 
     @property

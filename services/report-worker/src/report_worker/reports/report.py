@@ -46,7 +46,6 @@ class GeneratedReport:
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """Seconds that each step outside this process may take; the query's stands in its type."""
+    """Seconds that a step outside may take; the query's stands in its type."""
 
-    connect: float = 10.0
     store: float = 60.0

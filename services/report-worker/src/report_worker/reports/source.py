@@ -1,7 +1,7 @@
-"""One report's session with its data source: one snapshot, pinned settings, bound values."""
+"""A report's query in a snapshot of its data source: values in place, columns as declared."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -9,27 +9,22 @@ import asyncpg
 
 from report_worker.reports.columns import column_mistakes
 from report_worker.reports.errors import declared_wrongly, from_source_error
+from report_worker.reports.literals import literal
 from report_worker.reports.report import ReportSpec
-from shared.catalogue import Binding, ReportType
+from report_worker.reports.sessions import SOURCE_ERRORS, Session, SourceSessions, open_session
+from shared.catalogue import ReportType
+
+__all__ = [
+    "SOURCE_ERRORS",
+    "Snapshot",
+    "SourceSessions",
+    "column_types",
+    "open_session",
+    "open_snapshot",
+]
 
 # The driver waits this much longer than the server's own limit, for a server that went silent.
 _GRACE_SECONDS = 15.0
-
-SOURCE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What a data source's driver raises."""
-
-# How soon the server notices that the client of a running query is gone: cancelled, or killed.
-_NOTICE_CLIENT_GONE = "SET client_connection_check_interval = '500ms'"
-_FIRST_VERSION_THAT_NOTICES = 14
-
-_PINNED_SETTINGS = {
-    "application_name": "report-worker",
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "iso_8601",
-    "extra_float_digits": "1",
-    "standard_conforming_strings": "on",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,90 +37,43 @@ class Snapshot:
 
 
 @asynccontextmanager
-async def open_snapshot(
-    spec: ReportSpec, dsn: str, *, connect_limit: float
-) -> AsyncIterator[Snapshot]:
-    """Connect, begin, and prepare the query; every error of the source becomes a `ReportError`.
+async def open_snapshot(spec: ReportSpec, sessions: SourceSessions) -> AsyncIterator[Snapshot]:
+    """Begin a transaction and check the query; every error of the source is a `ReportError`.
 
     Leaving with an error or by cancellation drops the connection at once; the server ends what it
     still runs for it within half a second.
     """
-    started = asyncio.get_running_loop().time()
+    source, query = spec.report_type.source or "", _bound_query(spec)
     limit = spec.report_type.limits.statement_timeout.total_seconds()
+    started = asyncio.get_running_loop().time()
     try:
         async with (
-            asyncio.timeout(connect_limit + limit + _GRACE_SECONDS),
-            open_session(dsn, statement_limit=limit, connect_limit=connect_limit) as connection,
+            asyncio.timeout(sessions.connect_limit + limit + _GRACE_SECONDS),
+            sessions.open(source, statement_limit=limit) as session,
         ):
-            query = await _bound_query(connection, spec)
-            await _check_columns(connection, spec.report_type, query)
+            await _check_columns(session, spec.report_type, query)
             started = asyncio.get_running_loop().time()
-            yield Snapshot(connection, query, limit)
+            yield Snapshot(session.connection, query, limit)
     except SOURCE_ERRORS as error:
         ran = asyncio.get_running_loop().time() - started
         raise from_source_error(error, ran_seconds=ran, limit_seconds=limit) from error
 
 
-@asynccontextmanager
-async def open_session(
-    dsn: str, *, statement_limit: float, connect_limit: float
-) -> AsyncIterator[asyncpg.Connection]:
-    """Connect with pinned settings and begin a read-only transaction of one snapshot.
-
-    Limits in seconds. Raises what `SOURCE_ERRORS` names. Leaving with an error or by cancellation
-    drops the connection at once.
-    """
-    connection = await _connect(dsn, statement_limit, connect_limit)
-    try:
-        if connection.get_server_version().major >= _FIRST_VERSION_THAT_NOTICES:
-            await connection.execute(_NOTICE_CLIENT_GONE, timeout=connect_limit)
-        transaction = connection.transaction(isolation="repeatable_read", readonly=True)
-        await transaction.start()
-        yield connection
-        await transaction.rollback()
-        await connection.close(timeout=connect_limit)
-    finally:
-        connection.terminate()
-
-
-async def _connect(dsn: str, statement_limit: float, connect_limit: float) -> asyncpg.Connection:
-    settings = {**_PINNED_SETTINGS, "statement_timeout": f"{statement_limit:.0f}s"}
-    return await asyncpg.connect(
-        dsn, timeout=connect_limit, statement_cache_size=0, server_settings=settings
-    )
-
-
-async def _bound_query(connection: asyncpg.Connection, spec: ReportSpec) -> str:
-    """Put the request's values into the query as literals.
-
-    COPY takes no bound parameters. So the values go to the server as bound parameters of their
-    own, and come back quoted by the server itself.
-    """
+def _bound_query(spec: ReportSpec) -> str:
     bindings = spec.report_type.bindings(spec.request)
-    literals = await _literals(connection, bindings)
     return spec.report_type.query.render(
-        {name: f"{literals[name]}::{binding.type_name}" for name, binding in bindings.items()}
+        {name: literal(binding) for name, binding in bindings.items()}
     )
 
 
-async def _literals(
-    connection: asyncpg.Connection, bindings: Mapping[str, Binding]
-) -> dict[str, str]:
-    quoted = ", ".join(
-        f"quote_nullable((${number}::{binding.type_name})::text)"
-        for number, binding in enumerate(bindings.values(), start=1)
-    )
-    values = [binding.value for binding in bindings.values()]
-    row = await connection.fetchrow(f"SELECT {quoted}", *values)
-    return dict(zip(bindings, row or (), strict=True))
-
-
-async def _check_columns(
-    connection: asyncpg.Connection, report_type: ReportType, query: str
-) -> None:
+async def _check_columns(session: Session, report_type: ReportType, query: str) -> None:
     """Hold the declared columns against the query's; numbers that were floats are refused."""
-    for mistake in column_mistakes(report_type.columns, await column_types(connection, query)):
+    if report_type.name in session.checked:
+        return
+    types = await column_types(session.connection, query)
+    for mistake in column_mistakes(report_type.columns, types):
         raise declared_wrongly(report_type.name, mistake.reason)
+    session.checked.add(report_type.name)
 
 
 async def column_types(connection: asyncpg.Connection, query: str) -> dict[str, str]:

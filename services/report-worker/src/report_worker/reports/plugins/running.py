@@ -1,6 +1,5 @@
 """Running a plugin: its report in, its rows out to the file."""
 
-from collections.abc import Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -13,15 +12,14 @@ from report_worker.reports.errors import ErrorCode, ReportError
 from report_worker.reports.plugins.source import SnapshotSource
 from report_worker.reports.report import ReportSpec
 from report_worker.reports.rows import write_rows
+from report_worker.reports.sessions import SourceSessions
 
 
 async def write_plugin_report(
     spec: ReportSpec,
-    sources: Mapping[str, str],
+    sources: SourceSessions,
     writer: ArtifactWriter,
     progress: Progress,
-    *,
-    connect_limit: float,
 ) -> int:
     """Let the report type's plugin make the rows, and write them; return how many there were.
 
@@ -36,12 +34,7 @@ async def write_plugin_report(
             from_date=spec.request.date_range.from_date,
             to_date=spec.request.date_range.to_date,
             sources={
-                name: SnapshotSource(
-                    sources[name],
-                    sessions,
-                    statement_limit=statement_limit,
-                    connect_limit=connect_limit,
-                )
+                name: SnapshotSource(name, sources, sessions, statement_limit=statement_limit)
                 for name in spec.report_type.sources
             },
             progress=progress,

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from report_worker.reports.errors import from_source_error
-from report_worker.reports.source import SOURCE_ERRORS, open_session
+from report_worker.reports.sessions import SOURCE_ERRORS, SourceSessions
 from shared.catalogue import SqlTemplate, parse_sql
 
 # In this order: a bool is an int, and a datetime a date.
@@ -25,19 +25,24 @@ _SQL_TYPES = {
 
 
 class SnapshotSource:
-    """Queries of one snapshot of one database; limits in seconds.
+    """Queries of one snapshot of one database; the limit of each is in seconds.
 
     The session ends with `sessions`. Queries of several tasks take turns, and so do the batches of
     several queries.
     """
 
     def __init__(
-        self, dsn: str, sessions: AsyncExitStack, *, statement_limit: float, connect_limit: float
+        self,
+        name: str,
+        sources: SourceSessions,
+        sessions: AsyncExitStack,
+        *,
+        statement_limit: float,
     ) -> None:
-        self._dsn = dsn
+        self._name = name
+        self._sources = sources
         self._sessions = sessions
         self._statement_limit = statement_limit
-        self._connect_limit = connect_limit
         self._connection: asyncpg.Connection | None = None
         self._turn = asyncio.Lock()
 
@@ -68,7 +73,7 @@ class SnapshotSource:
             started = asyncio.get_running_loop().time()
             try:
                 # The server's own limit comes first; this one is for a server that went silent.
-                async with asyncio.timeout(self._connect_limit + self._statement_limit):
+                async with asyncio.timeout(self._sources.connect_limit + self._statement_limit):
                     yield await self._connected()
             except SOURCE_ERRORS as error:
                 ran = asyncio.get_running_loop().time() - started
@@ -78,10 +83,9 @@ class SnapshotSource:
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None:
-            session = open_session(
-                self._dsn, statement_limit=self._statement_limit, connect_limit=self._connect_limit
-            )
-            self._connection = await self._sessions.enter_async_context(session)
+            opening = self._sources.open(self._name, statement_limit=self._statement_limit)
+            session = await self._sessions.enter_async_context(opening)
+            self._connection = session.connection
         return self._connection
 
 

@@ -1,0 +1,195 @@
+"""Sessions with data sources: kept between reports, as new for each, and dropped when in doubt."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from report_worker.reports import ReportError
+from report_worker.reports.literals import literal
+from report_worker.reports.sessions import SourceSessions
+from shared.catalogue import Binding, SqlType
+from tests.integration.report_worker.reports.conftest import Make, report_type
+from tests.support.servers import DatabaseUrls, LocalPostgres
+
+LIMIT = 60.0
+
+
+async def ask(sessions: SourceSessions, sql: str = "SELECT pg_backend_pid()") -> Any:
+    async with sessions.open("orders", statement_limit=LIMIT) as session:
+        return await session.connection.fetchval(sql)
+
+
+async def until_gone(admin: asyncpg.Connection, pid: int) -> None:
+    async with asyncio.timeout(20):
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"
+        while await admin.fetchval(sql, pid):  # noqa: ASYNC110 - another process has to get there
+            await asyncio.sleep(0.02)
+
+
+async def test_a_connection_is_kept_from_report_to_report(sources: SourceSessions) -> None:
+    assert len({await ask(sources) for _ in range(3)}) == 1
+
+
+async def test_sessions_at_once_have_a_connection_each(
+    sources: SourceSessions, admin: asyncpg.Connection
+) -> None:
+    async with sources.open("orders", statement_limit=LIMIT) as outer:
+        inner = await ask(sources)
+        assert inner != outer.connection.get_server_pid()
+    await until_gone(admin, inner)
+    assert await ask(sources) == outer.connection.get_server_pid()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "SELECT set_config('TimeZone', 'Asia/Tokyo', false)",
+        "SELECT set_config('search_path', 'elsewhere', false)",
+        "SELECT set_config('statement_timeout', '1', true)",
+        "COMMIT; SET TimeZone = 'Asia/Tokyo'; SET default_transaction_isolation = 'serializable'",
+    ],
+)
+async def test_no_setting_reaches_the_next_report(sources: SourceSessions, change: str) -> None:
+    show = "SELECT string_agg(name || '=' || setting, ' ') FROM pg_settings"
+    before = await ask(sources, show)
+    async with sources.open("orders", statement_limit=LIMIT) as session:
+        await session.connection.execute(change)
+    assert await ask(sources, show) == before
+
+
+async def test_no_lock_is_kept_for_the_next_report(
+    sources: SourceSessions, admin: asyncpg.Connection
+) -> None:
+    await ask(sources, "SELECT pg_advisory_lock(7)")
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    assert await admin.fetchval(held) == 0
+    assert await ask(sources) == await ask(sources)
+
+
+async def test_each_report_has_its_own_read_only_snapshot_and_time_limit(
+    sources: SourceSessions, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("CREATE TABLE shop.t (n int); GRANT ALL ON shop.t TO report_source")
+    count = "SELECT count(*) FROM shop.t"
+    async with sources.open("orders", statement_limit=2.5) as session:
+        assert await session.connection.fetchval("SHOW statement_timeout") == "2500ms"
+        assert await session.connection.fetchval(count) == 0
+        await admin.execute("INSERT INTO shop.t VALUES (1)")
+        assert await session.connection.fetchval(count) == 0
+    assert await ask(sources, count) == 1
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await ask(sources, "DELETE FROM shop.t RETURNING n")
+    assert await ask(sources, "SHOW statement_timeout") == "1min"
+
+
+async def test_a_connection_is_dropped_after_an_error(
+    sources: SourceSessions, admin: asyncpg.Connection
+) -> None:
+    pid = await ask(sources)
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await ask(sources, "SELECT 1/0")
+    assert await ask(sources) != pid
+    await until_gone(admin, pid)
+
+
+async def test_a_connection_that_nobody_uses_is_closed(
+    database: DatabaseUrls, admin: asyncpg.Connection
+) -> None:
+    sessions = SourceSessions({"orders": database.report_source}, idle_limit=0.05)
+    await until_gone(admin, await ask(sessions))
+    await ask(sessions)
+    await sessions.close()
+
+
+async def test_an_old_connection_is_replaced(database: DatabaseUrls) -> None:
+    sessions = SourceSessions({"orders": database.report_source}, age_limit=0)
+    assert await ask(sessions) != await ask(sessions)
+    await sessions.close()
+
+
+@pytest.mark.parametrize("is_noticed_before", [True, False])
+async def test_a_connection_that_died_while_it_was_idle_costs_no_report(
+    sources: SourceSessions, admin: asyncpg.Connection, *, is_noticed_before: bool
+) -> None:
+    pid = await ask(sources)
+    await admin.execute("SELECT pg_terminate_backend($1)", pid)
+    if is_noticed_before:
+        await until_gone(admin, pid)
+        await asyncio.sleep(0)
+    assert await ask(sources) != pid
+
+
+async def test_a_restarted_server_costs_no_report(
+    local_postgres: LocalPostgres, sources_of_local: SourceSessions
+) -> None:
+    before = await ask(sources_of_local)
+    await local_postgres.restart()
+    assert await ask(sources_of_local) != before
+
+
+@pytest.fixture
+async def sources_of_local(local_postgres: LocalPostgres) -> AsyncIterator[SourceSessions]:
+    async with local_postgres.create_database() as database:
+        sessions = SourceSessions({"orders": database.report_source})
+        yield sessions
+        await sessions.close()
+
+
+async def test_columns_are_checked_again_on_a_new_connection(
+    make: Make, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("CREATE TABLE shop.t (n int); GRANT ALL ON shop.t TO report_source")
+    kind = report_type("SELECT n FROM shop.t", {"n": "integer"})
+    await make(kind)
+    await admin.execute(
+        "ALTER TABLE shop.t ALTER n TYPE float8;"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'report_source'"
+        " AND datname = current_database()"
+    )
+    with pytest.raises(ReportError, match="declared integer, and the query gives float8"):
+        await make(kind)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+BIGINT = st.integers(-(2**63), 2**63 - 1)
+NUMERIC = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20)
+SCALARS = {
+    SqlType.TEXT: st.one_of(TEXT, st.text("'\\\"$E;-\n", max_size=9)),
+    SqlType.BIGINT: BIGINT,
+    SqlType.NUMERIC: NUMERIC,
+    SqlType.BOOLEAN: st.booleans(),
+    SqlType.DATE: st.dates(min_value=date(1, 1, 1)),
+}
+BINDINGS = st.sampled_from(list(SCALARS)).flatmap(
+    lambda kind: st.one_of(
+        st.builds(Binding, st.none() | SCALARS[kind], st.just(kind)),
+        st.builds(
+            Binding,
+            st.lists(st.none() | SCALARS[kind], max_size=4),
+            st.just(kind),
+            st.just(value=True),
+        ),
+    )
+)
+
+
+@settings(
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(bindings=st.lists(BINDINGS, min_size=1, max_size=10))
+async def test_a_literal_is_the_value_that_a_bound_parameter_would_be(
+    admin: asyncpg.Connection, bindings: list[Binding]
+) -> None:
+    for setting in ("on", "off"):
+        await admin.execute(f"SET standard_conforming_strings = {setting}")
+        (written,) = await admin.fetch(f"SELECT {', '.join(map(literal, bindings))}")
+        places = [f"${place}::{one.type_name}" for place, one in enumerate(bindings, 1)]
+        values = [binding.value for binding in bindings]
+        (bound,) = await admin.fetch(f"SELECT {', '.join(places)}", *values)
+        assert repr([*written]) == repr([*bound])
