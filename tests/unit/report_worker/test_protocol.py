@@ -39,6 +39,7 @@ def test_a_reply_of_no_known_kind_is_refused() -> None:
 
 def test_the_addresses_of_sources_are_not_shown() -> None:
     setup = Setup(
+        memory_limit=2**30,
         catalogue=(), sources={"orders": "postgresql://u:s3cret@h/d"}, artifacts_url="file:///a",
         log_level="INFO",
     )  # fmt: skip

@@ -228,6 +228,7 @@ def _child_setup(settings: Settings, catalogue: Catalogue) -> Setup:
         sources=sources,
         artifacts_url=ArtifactSettings().artifacts_url,
         log_level=LogSettings().log_level,
+        memory_limit=settings.child_memory,
     )
 
 

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Annotated, Self
 
-from pydantic import Field, PostgresDsn, SecretStr, TypeAdapter, model_validator
+from pydantic import ByteSize, Field, PostgresDsn, SecretStr, TypeAdapter, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.commands import ServiceSettings
@@ -22,6 +22,8 @@ class Settings(ServiceSettings):
     """JSON object: name of a data source in the catalogue -> its Postgres URL."""
     slots: Annotated[int, Field(ge=1, le=256)] = 4
     """Jobs that run at once, each in a child process of its own."""
+    child_memory: Annotated[ByteSize, Field(ge=256 * 1024**2)] = ByteSize(1024**3)
+    """Memory that one of them may use, in bytes or as 1GiB, before it is ended."""
     lease: Seconds = 30.0
     """How long a worker that fell silent keeps its jobs."""
     beat: Seconds = 1.0

@@ -16,6 +16,7 @@ import uvloop
 
 from report_worker.domain import INTERNAL_ERROR
 from report_worker.execution.channel import Channel, open_channel
+from report_worker.execution.memory import limit_own_memory
 from report_worker.execution.protocol import (
     ORDERS,
     Assignment,
@@ -80,6 +81,7 @@ async def _serve(connection: socket.socket) -> None:
         match order:
             case Setup():
                 configure_logging(service="report-worker-child", level=order.log_level)
+                limit_own_memory(order.memory_limit)
                 executor = _Executor(order, channel)
                 channel.send(Ready())
             case Assignment() if executor:

@@ -14,13 +14,16 @@ from shared.backoff import Backoff
 from shared.events import Progress
 
 _STARTS_AT_ONCE: Final = 2  # a start keeps a core busy for about a second
+_LOOK_EVERY: Final = 0.2  # at the children's memory, in seconds
 _log = structlog.get_logger()
 
 
 class ChildPool:
     """Executes assignments, each in a child of its own for as long as it runs.
 
-    There are `size` children. One that ends, for whatever reason, is replaced at once.
+    There are `size` children. One that ends, for whatever reason, is replaced at once. One that
+    takes more than the setup's memory limit is killed; one that still holds more than half of it
+    after its job is replaced, before it can fail a job that takes little.
     """
 
     def __init__(self, setup: Setup, *, size: int) -> None:
@@ -48,6 +51,7 @@ class ChildPool:
         `is_ready` is called whenever one becomes ready.
         """
         keepers = [asyncio.create_task(self._keep(is_ready)) for _ in range(self._size)]
+        keepers.append(asyncio.create_task(self._watch_memory()))
         try:
             yield
         finally:
@@ -77,13 +81,22 @@ class ChildPool:
             is_reusable = await child.stop()
             raise
         except ConnectionError:
-            _log.warning("child lost", job_id=assignment.job_id, pid=child.pid)
-            return Lost(LossReason.CRASHED)
+            reason = LossReason.OUT_OF_MEMORY if child.is_out_of_memory else LossReason.CRASHED
+            _log.warning("child lost", job_id=assignment.job_id, pid=child.pid, reason=reason)
+            return Lost(reason)
         finally:
-            if is_reusable:
+            if is_reusable and child.memory <= self._setup.memory_limit // 2:
                 self._idle.put_nowait(child)
             else:
                 self._discard(child)
+
+    async def _watch_memory(self) -> None:
+        """Kill children that take too much, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            for child in self._alive:
+                if not child.is_out_of_memory and child.memory > self._setup.memory_limit:
+                    child.kill_for_memory()
 
     async def _take(self) -> ChildProcess:
         while True:

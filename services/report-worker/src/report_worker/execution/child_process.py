@@ -1,15 +1,19 @@
 """One child process as its parent sees it: started, asked, stopped, killed."""
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from report_worker.execution.channel import Channel, open_channel
 from report_worker.execution.environment import child_environment
+from report_worker.execution.memory import private_bytes
 from report_worker.execution.protocol import (
     REPLIES,
     Assignment,
@@ -44,6 +48,8 @@ class ChildProcess:
         self._on_progress: Callable[[Progress], None] | None = None
         self._awaited: tuple[type[Reply], ...] = ()
         self._reply: asyncio.Future[Reply] | None = None
+        self._is_killed = False
+        self.is_out_of_memory = False
 
     @classmethod
     async def start(cls, setup: Setup) -> "ChildProcess":
@@ -95,12 +101,28 @@ class ChildProcess:
             return False
         return True
 
+    @property
+    def memory(self) -> int:
+        """Bytes that it uses."""
+        return private_bytes(self.pid)
+
+    def kill_for_memory(self) -> None:
+        """Kill, and remember that it was for the memory that it took."""
+        self.is_out_of_memory = True
+        self.kill()
+
     def kill(self) -> None:
-        """Kill, without waiting: a process that hangs in the kernel mustn't keep us."""
+        """Kill, without waiting: a process that hangs in the kernel mustn't keep us.
+
+        What the child started itself dies with it, also where the child has ended already: it
+        leads a process group of its own.
+        """
         if self._channel is not None:
             self._channel.close()
-        if self._process.returncode is None:
-            self._process.kill()
+        if not self._is_killed:
+            self._is_killed = True
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     async def ended(self) -> None:
         """Wait for the end of a child that was killed, but not for ever."""

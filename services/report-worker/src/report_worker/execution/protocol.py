@@ -22,6 +22,8 @@ class Setup(_Message):
     sources: Annotated[dict[str, str], Field(repr=False)]
     artifacts_url: str
     log_level: str
+    memory_limit: int
+    """Bytes that the child may use."""
 
 
 class Assignment(_Message):
