@@ -44,6 +44,20 @@ async def test_csv_writes_each_type_exactly(make: Make) -> None:
     )
 
 
+async def test_every_time_is_written_as_json_writes_it(make: Make) -> None:
+    times = [
+        "2024-01-01 00:00:00", "2024-01-01 00:00:00.5", "1999-12-31 23:59:59.999999",
+        "0001-01-01 00:00:00", "0044-03-15 12:00:00 BC", "12024-01-01 00:00:01", "infinity",
+        "-infinity",
+    ]  # fmt: skip
+    values = ", ".join(f"({n}, timestamp '{time}')" for n, time in enumerate(times))
+    sql = f"SELECT at FROM (VALUES {values}) AS times (n, at) ORDER BY n"  # noqa: S608 - a test's
+    kind = report_type(sql, {"at": "timestamp"})
+    objects = json.loads((await make(kind, "JSON")).content)
+    assert cells(await make(kind)) == [["at"], *([one["at"]] for one in objects)]
+    assert objects[3]["at"] == "0001-01-01T00:00:00+00:00"
+
+
 async def test_json_has_typed_values_with_all_their_digits(make: Make) -> None:
     made = await make(report_type(ALL_TYPES, COLUMNS), "JSON")
     first, second, third = json.loads(made.content, parse_float=Decimal)
