@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from local_stack.polling import poll_until
 from shared.bus.dead_letter import CONSUMER, ORIGIN_OFFSET, ORIGIN_PARTITION, ORIGIN_TOPIC
 from shared.clock import utc_now
-from shared.events import JobStarted, ReportRequested, text_headers, type_name
+from shared.events import JobCompleted, ReportRequested, text_headers, type_name
 from shared.job_id import JobIds
 from shared.topics import Topic
 from tests.system.catalogue import request
@@ -28,7 +28,8 @@ READERS = {
     Topic.REQUESTS: ("report-worker", "status-projector"),
     Topic.EVENTS: ("notifier", "status-projector"),
 }
-TYPES = {Topic.REQUESTS: type_name(ReportRequested), Topic.EVENTS: type_name(JobStarted)}
+# Each of a type that all readers of its topic judge.
+TYPES = {Topic.REQUESTS: type_name(ReportRequested), Topic.EVENTS: type_name(JobCompleted)}
 
 
 async def write(

@@ -113,7 +113,7 @@ async def test_up_returns_when_ready_and_down_leaves_nothing(shell: Shell) -> No
 
     assert status == 0, output
     processes = shell.processes
-    assert set(processes) == {"kafka", "postgres", *(service.name for service in SERVICES)}
+    assert set(processes) == {"kafka", "postgres", "rates", *(service.name for service in SERVICES)}
     environment = shell.environment()
     assert environment["GATEWAY_URL"] == f"http://127.0.0.1:{shell.gateway_port}"
     assert environment["REPORT_WORKER_PID"] == str(processes["report-worker"].pid)
@@ -230,7 +230,7 @@ async def test_servers_of_the_environment_are_used_and_no_others_started(
     )
 
     assert status == 0, output
-    assert set(shell.processes) == {service.name for service in SERVICES}
+    assert set(shell.processes) == {"rates", *(service.name for service in SERVICES)}
     assert shell.environment()["KAFKA_BOOTSTRAP_SERVERS"] == local_kafka.bootstrap_servers
     assert shell.environment()["DATABASE_URL"] == database.admin
 

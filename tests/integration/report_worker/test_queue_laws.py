@@ -124,7 +124,8 @@ class Worker:
         """Do one thing that a worker does, or that befalls it."""
         match self.random.choice(("claim", "finish", "finish", "beat", "beat", "die", "zombie")):
             case "claim":
-                self.running += await self.queue.claim(free_slots=self.random.randint(1, 4))
+                begun = await self.queue.claim(free_slots=self.random.randint(1, 4))
+                self.running += begun
             case "finish" if self.running:
                 await self._finish(self._take(self.running), self.random.choice(OUTCOMES))
             case "beat":
@@ -184,7 +185,9 @@ class World:
         """Let some worker take in a batch."""
         worker = self.random.choice(self.workers)
         intake = Intake(progress={}, requests=list(requests))
-        worker.running += await worker.queue.take_in(intake, free_slots=self.random.randint(0, 2))
+        begun = await worker.queue.take_in(intake, free_slots=self.random.randint(0, 2))
+        # Only now is it looked at what the worker runs, which acted meanwhile.
+        worker.running += begun
 
     async def _requests(self) -> None:
         delivered = 0
