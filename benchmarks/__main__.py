@@ -17,6 +17,7 @@ from benchmarks.cpu import all_cpu_seconds, cpu_seconds, own_cpu_seconds
 from benchmarks.errors import BenchmarkError
 from benchmarks.jobs import ReadModel, submit
 from benchmarks.limits import measure_limits
+from benchmarks.measure_exports import measure_exports
 from benchmarks.measure_http import measure_http
 from benchmarks.measure_latency import measure_latency
 from benchmarks.measure_throughput import measure_throughput
@@ -26,7 +27,7 @@ from local_stack.errors import SetupError
 from local_stack.launch import die_with_parent
 from shared.clock import utc_now
 
-MEASUREMENTS: Final = ("latency", "throughput", "http")
+MEASUREMENTS: Final = ("latency", "throughput", "http", "exports")
 
 _WARM_UP_JOBS: Final = 300
 _WARM_UP_SECONDS: Final = 60.0
@@ -60,7 +61,7 @@ async def _measure(stack: Stack, chosen: Sequence[str]) -> Figures:
     await _warm_up(stack)
     _say("raw limits")
     limits = await measure_limits(stack)
-    latency = throughput = http = None
+    latency = throughput = http = exports = None
     if "latency" in chosen:
         _say("latency")
         latency = await measure_latency(stack)
@@ -70,8 +71,11 @@ async def _measure(stack: Stack, chosen: Sequence[str]) -> Figures:
     if "http" in chosen:
         _say("requests per second")
         http = await measure_http(stack)
+    if "exports" in chosen:
+        _say("exports of five million rows")
+        exports = await measure_exports(stack)
     others = (_used_by_others(stack) - others) / (time.perf_counter() - began)
-    return Figures(utc_now(), this_machine(), others, limits, latency, throughput, http)
+    return Figures(utc_now(), this_machine(), others, limits, latency, throughput, http, exports)
 
 
 def _used_by_others(stack: Stack) -> float:

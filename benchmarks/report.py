@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from benchmarks.limits import Limits
+from benchmarks.measure_exports import FEW_ROWS, PDF_ROWS, XLSX_ROWS, Export, Exports
 from benchmarks.measure_http import Beside, HttpFigures, Served
 from benchmarks.measure_latency import PER_SECOND, Latency
 from benchmarks.measure_throughput import Throughput
@@ -61,6 +62,7 @@ class Figures:
     latency: Latency | None
     throughput: Throughput | None
     http: HttpFigures | None
+    exports: Exports | None
 
 
 _FIGURES: Final = TypeAdapter(Figures)
@@ -87,6 +89,8 @@ def rows(figures: Figures) -> list[Row]:
         found += _throughput_rows(figures.throughput, figures.limits)
     if figures.latency is not None:
         found += _latency_rows(figures.latency, figures.limits)
+    if figures.exports is not None:
+        found += _export_rows(figures.exports)
     return found
 
 
@@ -123,6 +127,8 @@ def lines(figures: Figures) -> Iterator[str]:
     if figures.throughput is not None:
         yield from _shares("CPU per no-op job (ms)", figures.throughput.cpu_per_job, 1)
         yield f"    {figures.throughput.flushes_per_job:.2f} flushes of PostgreSQL's log per job"
+    if figures.exports is not None:
+        yield from _export_lines(figures.exports)
     if figures.http is not None:
         own = figures.http.get.bare.load.own_cpu * 100
         yield ""
@@ -163,6 +169,36 @@ def _latency_rows(latency: Latency, limits: Limits) -> Iterator[Row]:
     for end, summary in (("as GET sees it", latency.seen), ("in the read model", latency.visible)):
         yield Row(f"{name}, {end}: p50", summary.p50, "ms", "raw hops", _floor(limits), "less")
         yield Row("    p99", summary.p99, "ms", "raw hops", _floor(limits), "less")
+
+
+def _export_rows(exports: Exports) -> Iterator[Row]:
+    rows = f"{exports.rows / 1e6:g}M orders as"
+    for file_format, ours, beside, seconds in (
+        ("CSV", exports.csv, r"psql \copy", exports.psql_csv),
+        ("CSV", exports.csv, r"psql \copy of our text", exports.psql_same_text),
+        ("JSON", exports.json, r"psql \copy row_to_json", exports.psql_json),
+        ("NDJSON", exports.ndjson, r"psql \copy row_to_json", exports.psql_json),
+    ):
+        per_second, peer = exports.rows / ours.seconds, exports.rows / seconds
+        yield Row(f"{rows} {file_format}", per_second, "/s", beside, peer, "more")
+    few, beside = exports.few_csv.mib, f"with {FEW_ROWS:,} rows"
+    for file_format, ours in (("CSV", exports.csv), ("JSON", exports.json)):
+        name = f"    memory of the worker, {file_format}"
+        yield Row(name, ours.mib, "MiB", beside, few, "less")
+
+
+def _export_lines(exports: Exports) -> Iterator[str]:
+    def line(name: str, rows: int, export: Export) -> str:
+        cells = f"{export.seconds:.2f}", f"{rows / export.seconds:,.0f}", f"{export.mib:.0f}"
+        return _columns(f"    {rows:,} rows as {name}", *cells)
+
+    yield ""
+    yield _columns("exports, POST to COMPLETED", "s", "rows/s", "MiB")
+    yield line("CSV", FEW_ROWS, exports.few_csv)
+    for name, export in (("CSV", exports.csv), ("JSON", exports.json), ("NDJSON", exports.ndjson)):
+        yield line(name, exports.rows, export)
+    yield line("XLSX", XLSX_ROWS, exports.xlsx)
+    yield line("PDF", PDF_ROWS, exports.pdf)
 
 
 def _floor(limits: Limits) -> float:

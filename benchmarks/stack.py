@@ -23,7 +23,7 @@ from local_stack.registry import load_processes
 HOME: Final = LOCAL / "bench"
 CORES: Final = 2
 
-_CATALOGUE: Final = Path(__file__).parent / "catalogue"
+CATALOGUE: Final = Path(__file__).parent / "catalogue"
 _SETTINGS: Final = (
     "ARTIFACTS_URL",
     "CALLBACK_ALLOWED_NETWORKS",
@@ -132,5 +132,5 @@ def _set_environment(ports: Ports) -> None:
     for name in [name for name in os.environ if name.startswith(_SETTINGS)]:
         del os.environ[name]
     os.environ["GATEWAY_PORT"] = str(ports.choose("gateway"))
-    os.environ["CATALOGUE_DIR"] = str(_CATALOGUE)
+    os.environ["CATALOGUE_DIR"] = str(CATALOGUE)
     os.environ.update(_FAR_LIMITS)

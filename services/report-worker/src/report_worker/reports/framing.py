@@ -65,23 +65,27 @@ class NdjsonFraming:
         return b""
 
 
+_ARRAY_START = b"[\n"
+_NEXT_ROW = b",\n"
+
+
 class JsonArrayFraming:
     """One object per line, and commas and brackets around; JSON text has no raw line ends."""
 
     def __init__(self) -> None:
-        self._is_empty = True
-        self._held_back = b""
+        self._held_back = _ARRAY_START
         self.rows = 0
 
     def frame(self, batch: bytes) -> bytes:
         """Put a comma after each row that another one follows."""
-        self.rows += batch.count(b"\n")
-        opening = b"[\n" if self._is_empty and batch else b""
-        self._is_empty = self._is_empty and not batch
-        rows = self._held_back + batch
-        self._held_back = b"\n" if rows.endswith(b"\n") else b""
-        return opening + rows.removesuffix(b"\n").replace(b"\n", b",\n")
+        if not batch:
+            return b""
+        rows = batch.replace(b"\n", _NEXT_ROW)
+        self.rows += len(rows) - len(batch)
+        before, self._held_back = self._held_back, _NEXT_ROW if batch.endswith(b"\n") else b""
+        # Gigabytes go through here: one copy less is felt.
+        return b"".join((before, memoryview(rows)[: len(rows) - len(self._held_back)]))
 
     def finish(self) -> bytes:
         """Close the array."""
-        return b"[]\n" if self._is_empty else b"\n]\n"
+        return b"[]\n" if self._held_back == _ARRAY_START else b"\n]\n"

@@ -1,0 +1,165 @@
+r"""Large reports through the whole stack, beside `psql \copy` of the same SELECT."""
+
+import asyncio
+import shutil
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+import asyncpg
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.jobs import ACCEPTED
+from benchmarks.memory import watched_memory
+from benchmarks.psql import copy_to_file
+from benchmarks.stack import CATALOGUE, NO_OP, Stack
+from benchmarks.wire import Client, post
+from local_stack.source_data import generate
+from report_worker.reports.projection import csv_query
+from shared.catalogue import load_catalogue
+
+ROWS: Final = 5_000_000
+FEW_ROWS: Final = 50_000
+XLSX_ROWS: Final = 200_000
+PDF_ROWS: Final = 10_000
+
+_ROUNDS: Final = 3
+_GENERATED: Final = 100_000
+_JOB_SECONDS: Final = 300.0
+_POLL_SECONDS: Final = 0.01
+_TYPE: Final = "MANY_ORDERS"
+_FILL: Final = f"""
+CREATE UNLOGGED TABLE shop.many_orders AS
+SELECT row_number() OVER () AS number, order_id || '-' || copy AS order_id, customer_id, created_at,
+       amount, status, currency, channel, region, note
+FROM generate_series(1, {ROWS // _GENERATED}) AS copy, shop.orders;
+GRANT SELECT ON shop.many_orders TO report_source
+"""  # noqa: S608 - made of constants
+_STATUS: Final = "SELECT status, error_message FROM read_model.jobs WHERE job_id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One report: seconds from its POST to COMPLETED, and the worker's memory meanwhile."""
+
+    seconds: float
+    mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """Medians of seconds in rounds, ours and psql's in turns; the worker's memory in MiB."""
+
+    rows: int
+    csv: Export
+    json: Export
+    ndjson: Export
+    xlsx: Export
+    pdf: Export
+    few_csv: Export
+    psql_csv: float
+    psql_same_text: float
+    """The same SELECT with the worker's expressions: times in ISO 8601, formulas defused."""
+    psql_json: float
+
+
+async def measure_exports(stack: Stack) -> Exports:
+    """Make the orders, and export them again and again."""
+    connection = await asyncpg.connect(stack.database)
+    client = await Client.connect(stack.gateway_port)
+    try:
+        await generate(stack.database, orders=_GENERATED)
+        await connection.execute(_FILL)
+        await connection.execute("VACUUM ANALYZE shop.many_orders")
+        return await _Exporter(stack, connection, client).measure()
+    finally:
+        client.close()
+        await connection.execute("DROP TABLE IF EXISTS shop.many_orders")
+        await connection.close()
+
+
+class _Exporter:
+    def __init__(
+        self, stack: Stack, connection: "asyncpg.Connection[asyncpg.Record]", client: Client
+    ) -> None:
+        self._stack = stack
+        self._connection = connection
+        self._client = client
+
+    async def measure(self) -> Exports:
+        for file_format in ("CSV", "JSON", "XLSX", "PDF"):
+            await self._export(file_format, PDF_ROWS)  # the first one fills caches and loads fonts
+        few = await self._export("CSV", FEW_ROWS)
+        plain, same_text, as_json = _selects()
+        rounds = [
+            (
+                await self._copy(plain),
+                await self._export("CSV", ROWS),
+                await self._copy(same_text),
+                await self._copy(as_json),
+                await self._export("JSON", ROWS),
+                await self._export("NDJSON", ROWS),
+            )
+            for _ in range(_ROUNDS)
+        ]
+        psql_csv, csv, psql_same_text, psql_json, json, ndjson = zip(*rounds, strict=True)
+        return Exports(
+            rows=ROWS,
+            csv=_median(csv),
+            json=_median(json),
+            ndjson=_median(ndjson),
+            xlsx=await self._export("XLSX", XLSX_ROWS),
+            pdf=await self._export("PDF", PDF_ROWS),
+            few_csv=few,
+            psql_csv=median(psql_csv),
+            psql_same_text=median(psql_same_text),
+            psql_json=median(psql_json),
+        )
+
+    async def _copy(self, select: str) -> float:
+        path = self._stack.directory.root / "psql.out"
+        try:
+            return await copy_to_file(self._stack.database, select, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _export(self, file_format: str, rows: int) -> Export:
+        request = NO_OP | {"reportType": _TYPE, "format": file_format, "parameters": {"rows": rows}}
+        async with watched_memory(self._stack.pids["report-worker"]) as peak:
+            began = time.perf_counter()
+            answer = await self._client.ask(post("/generate-report", request))
+            if answer.status != ACCEPTED:
+                raise BenchmarkError(f"the gateway refused an export: {answer.body.decode()}")
+            await self._wait_for(answer.json()["jobId"])
+            seconds = time.perf_counter() - began
+        # The next one needs the room.
+        for folder in self._stack.directory.artifacts.iterdir():
+            shutil.rmtree(folder)
+        return Export(seconds, peak.mib)
+
+    async def _wait_for(self, job_id: str) -> None:
+        deadline = time.perf_counter() + _JOB_SECONDS
+        while time.perf_counter() < deadline:
+            row = await self._connection.fetchrow(_STATUS, job_id)
+            if row is not None and row["status"] == "COMPLETED":
+                return
+            if row is not None and row["status"] == "FAILED":
+                raise BenchmarkError(f"an export failed: {row['error_message']}")
+            await asyncio.sleep(_POLL_SECONDS)
+        raise BenchmarkError(f"an export took longer than {_JOB_SECONDS:.0f} s")
+
+
+def _median(exports: tuple[Export, ...]) -> Export:
+    return Export(
+        median(export.seconds for export in exports), max(export.mib for export in exports)
+    )
+
+
+def _selects() -> tuple[str, str, str]:
+    """The type's SELECT as it is, as the worker writes its CSV, and as JSON objects."""
+    report_type = load_catalogue(CATALOGUE).get(_TYPE)
+    if report_type is None:
+        raise BenchmarkError(f"the catalogue has no {_TYPE}")
+    query = report_type.query.render({"rows": str(ROWS)})
+    return query, csv_query(report_type, query), f"SELECT row_to_json(o) FROM ({query}) AS o"  # noqa: S608 - ours
