@@ -133,7 +133,7 @@ class ReportType(_Declared):
     pdf: PdfOptions = PdfOptions()
     defuse_formulas: bool = Field(
         default=True,
-        description="Put an apostrophe before CSV text that a spreadsheet would run as a formula.",
+        description="Put an apostrophe before text that a spreadsheet would run as a formula.",
     )
 
     @cached_property
