@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from shared.backoff import Backoff
 from shared.bus.publisher import BusUnavailableError
-from shared.database.pool import TRANSIENT_ERRORS, Connection, Database
+from shared.database.pool import PASSING_ERRORS, Connection, Database
 from shared.events import OutgoingMessage
 from shared.telemetry.metrics import OutboxMetrics
 
@@ -54,7 +53,7 @@ FOR UPDATE SKIP LOCKED
 """
 
 _BATCH: Final = 500
-_PASSING: Final = (*TRANSIENT_ERRORS, asyncpg.PostgresError, BusUnavailableError)
+_PASSING: Final = (*PASSING_ERRORS, BusUnavailableError)
 """What the loops outlive; a schema that isn't migrated yet is among it."""
 
 _log = structlog.get_logger()

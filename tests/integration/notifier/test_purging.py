@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
-from notifier.service import Deliveries, Purger, PurgeRules
+from notifier.service import Deliveries, Purger
 from shared.database.pool import Database
+from shared.database.purging import PurgeRules
 from tests.integration.notifier.bench import failure, history, ok, states
 from tests.unit.notifier.samples import CREATED_AT, RETENTION, delivery
 

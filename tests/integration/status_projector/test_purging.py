@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.database.pool import Database
+from shared.database.purging import PurgeRules
 from shared.events import AnyJobEvent, ReceivedEvent, RequestedDateRange, RequestedReport
 from shared.job_id import JobIds
 from shared.keyring import KeyRing
 from status_projector import store
-from status_projector.service import Projector, Purger, PurgeRules
+from status_projector.service import Projector, Purger
 from tests.support.job_histories import JobHistory
 
 NOW = datetime(2026, 3, 8, 12, tzinfo=UTC)

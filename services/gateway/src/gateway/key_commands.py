@@ -7,14 +7,12 @@ import sys
 from datetime import datetime, timedelta
 from typing import Final
 
-import asyncpg
-
 from gateway.app import open_key_administration
 from gateway.domain import ApiKey, Caller, Scope, is_tenant
 from gateway.settings import Settings
 from shared.clock import rfc3339, utc_now
 from shared.commands import OwnCommand
-from shared.database.pool import TRANSIENT_ERRORS
+from shared.database.pool import PASSING_ERRORS
 
 _DONE, _UNKNOWN_KEY, _NO_DATABASE = 0, 1, 3
 _LONGEST_NAME: Final = 100
@@ -50,7 +48,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     verbs = {"create": _create, "list": _list, "revoke": _revoke}
     try:
         return asyncio.run(verbs[arguments.verb](settings, arguments))
-    except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:
+    except PASSING_ERRORS as error:
         sys.stderr.write(f"gateway: keys: the database didn't do it: {type(error).__name__}\n")
         return _NO_DATABASE
 

@@ -17,7 +17,6 @@ from notifier.service import (
     Deliveries,
     DeliveryRules,
     Purger,
-    PurgeRules,
     Sender,
     SenderTimes,
 )
@@ -27,6 +26,7 @@ from shared.callback import CallbackPolicy
 from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.pool import open_database
+from shared.database.purging import PurgeRules
 from shared.links import DownloadLinks
 from shared.outbox import Outbox
 from shared.service import read_when_connected, readiness_checks, running

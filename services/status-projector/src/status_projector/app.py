@@ -12,6 +12,7 @@ from shared.bus.stored_log import open_log
 from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.pool import open_database
+from shared.database.purging import PurgeRules
 from shared.service import read_when_connected, readiness_checks, running
 from shared.settings import KafkaSettings, RetentionSettings
 from shared.telemetry.metrics import ReaderMetrics, new_registry
@@ -22,7 +23,6 @@ from status_projector.metrics import ProjectorMetrics
 from status_projector.service import (
     Projector,
     Purger,
-    PurgeRules,
     Rebuilt,
     Verdict,
     rebuild,

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-import asyncpg
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -24,7 +23,7 @@ from shared.backoff import Backoff
 from shared.bus.batch import Batch, Objection, Records, read_records, type_names, unreadable_record
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.database import positions
-from shared.database.pool import TRANSIENT_ERRORS, Database
+from shared.database.pool import PASSING_ERRORS, TRANSIENT_ERRORS, Database
 from shared.events import JobEvent, OutgoingMessage
 from shared.settings import KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
@@ -35,8 +34,7 @@ _POLL_MS: Final = 1000
 _GLANCE_MS: Final = 50
 _NOWHERE: Final = -1
 _PASSING: Final = (
-    *TRANSIENT_ERRORS,
-    asyncpg.PostgresError,  # such as a schema that isn't migrated yet
+    *PASSING_ERRORS,
     positions.PositionsLostError,
     BusUnavailableError,
     IllegalStateError,

@@ -8,7 +8,7 @@ import asyncpg
 import structlog
 
 from shared.backoff import Backoff
-from shared.database.pool import TRANSIENT_ERRORS
+from shared.database.pool import PASSING_ERRORS
 from shared.settings import DatabaseSettings
 
 _PROBE_EVERY: Final = 15.0
@@ -40,7 +40,7 @@ async def listen(
                 await _until_closed(connection)
             finally:
                 connection.terminate()
-        except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:
+        except PASSING_ERRORS as error:
             retry += 1
             _log.warning("listening interrupted", channel=channel, error=type(error).__name__)
             await asyncio.sleep(backoff.delay(retry))

@@ -29,6 +29,10 @@ TRANSIENT_ERRORS: Final = (
 )
 """What a database call may raise that a later try can be free of."""
 
+PASSING_ERRORS: Final = (*TRANSIENT_ERRORS, asyncpg.PostgresError)
+"""What loops outlive that run constant statements: a schema that isn't migrated yet, or a right
+that is missing, is mended by somebody else."""
+
 
 class PoolBusyError(ConnectionError):
     """So many wait for a connection that one more would only wait in vain."""

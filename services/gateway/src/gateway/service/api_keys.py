@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-import asyncpg
 import structlog
 
 from gateway.domain import (
@@ -22,7 +21,7 @@ from gateway.domain import (
 )
 from shared.backoff import Backoff
 from shared.clock import Clock
-from shared.database.pool import TRANSIENT_ERRORS
+from shared.database.pool import PASSING_ERRORS
 
 _TRUSTED_FOR: Final = timedelta(hours=1)
 """How long known keys are good while the database is away. A revocation waits as long at worst."""
@@ -82,7 +81,7 @@ class ApiKeys:
             self._changed.clear()
             try:
                 await self._read()
-            except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:
+            except PASSING_ERRORS as error:
                 failures += 1
                 _log.warning("API keys not read", error=type(error).__name__)
                 await asyncio.sleep(self._backoff.delay(failures))

@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 
 from gateway.domain import KeyedRequest, KeysUnavailableError, RememberedRequest
-from shared.database.pool import TRANSIENT_ERRORS, Connection, Database
+from shared.database.pool import PASSING_ERRORS, Connection, Database
 from shared.events import TOPICS, OutgoingMessage, ReportRequested
 from shared.job_id import JobId
 
@@ -41,7 +41,7 @@ DELETE FROM idempotency_keys WHERE (tenant, key) IN (
 )
 """
 
-_UNAVAILABLE: Final = (*TRANSIENT_ERRORS, asyncpg.PostgresError)
+_UNAVAILABLE: Final = PASSING_ERRORS
 
 
 class IdempotencyKeys:

@@ -15,7 +15,7 @@ from gateway.domain import (
 )
 from gateway.store.job_rows import COLUMNS, facts_of, job_of
 from gateway.store.listing import page_statement
-from shared.database.pool import TRANSIENT_ERRORS, Database
+from shared.database.pool import PASSING_ERRORS, Database
 from shared.events import RequestedReport
 from shared.job_id import JobId, created_at
 
@@ -54,7 +54,7 @@ _ACTIVE: Final = """
 
 _IS_THERE: Final = "SELECT 1 FROM read_model.jobs LIMIT 0"
 
-_UNAVAILABLE: Final = (*TRANSIENT_ERRORS, asyncpg.PostgresError)
+_UNAVAILABLE: Final = PASSING_ERRORS
 """All that Postgres says to a constant statement with checked values is about itself: a table
 that its owner hasn't migrated yet, a right that is missing, a server that stops."""
 

@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from report_worker import domain
@@ -26,12 +25,9 @@ from report_worker.metrics import WorkerMetrics
 from report_worker.service.queue import Queue
 from report_worker.service.running import Running
 from shared.backoff import Backoff
-from shared.database.pool import TRANSIENT_ERRORS
+from shared.database.pool import PASSING_ERRORS
 from shared.events import Progress
 from shared.telemetry.probes import Heartbeat
-
-_PASSING: Final = (*TRANSIENT_ERRORS, asyncpg.PostgresError)
-"""What the loops outlive; a schema that isn't migrated yet is among it."""
 
 _log = structlog.get_logger()
 
@@ -140,7 +136,7 @@ class Dispatcher:
             try:
                 await self._record_and_claim()
                 failures = 0
-            except _PASSING as error:
+            except PASSING_ERRORS as error:
                 failures += 1
                 _log.warning("endings not recorded yet", error=type(error).__name__)
                 await asyncio.sleep(self._times.retry.delay(failures))
@@ -229,7 +225,7 @@ class Dispatcher:
         while self._ended or self._recording.locked():
             try:
                 await self._record_and_claim()
-            except _PASSING as error:
+            except PASSING_ERRORS as error:
                 failures += 1
                 _log.warning("endings not recorded yet", error=type(error).__name__)
                 await asyncio.sleep(self._times.retry.delay(failures))
@@ -239,7 +235,7 @@ class Dispatcher:
         try:
             async with asyncio.timeout(self._times.beat_limit):
                 await work()
-        except _PASSING as error:
+        except PASSING_ERRORS as error:
             self._queue.put_off_reaping()
             _log.warning("beat failed", error=type(error).__name__)
 

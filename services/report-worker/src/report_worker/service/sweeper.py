@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-import asyncpg
 import obstore
 import structlog
 
@@ -15,12 +14,12 @@ from report_worker.domain.sweeping import KnownRun, StoredFile, SweepRules, is_s
 from report_worker.metrics import WorkerMetrics
 from report_worker.store.artifacts import Artifacts, Listed
 from shared.backoff import Backoff
-from shared.database.pool import TRANSIENT_ERRORS, Database
+from shared.database.pool import PASSING_ERRORS, Database
 from shared.job_id import JobId
 
 _JOBS_AT_A_TIME: Final = 100
 _STORE_FAILS: Final = (OSError, obstore.exceptions.BaseError)
-_PASSING: Final = (*TRANSIENT_ERRORS, *_STORE_FAILS, asyncpg.PostgresError)
+_PASSING: Final = (*PASSING_ERRORS, *_STORE_FAILS)
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 
