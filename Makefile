@@ -34,8 +34,8 @@ load: setup ## Load orders into the demo's data source: make load FILE=orders.cs
 	@[[ -n "$(FILE)" ]] || { echo 'say which file: make load FILE=orders.csv' >&2; exit 2; }
 	@exec $(STACK) load "$(FILE)"
 
-test: setup ## Run all tests on a real Kafka and a real PostgreSQL
-	@exec $(BIN)/pytest
+test: setup ## Run all tests, each process of them on a Kafka and a PostgreSQL of its own
+	@exec $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: setup ## Check format, lint, types and architecture
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Fixtures that hand out real servers; nothing starts before the first test that asks for one."""
 
 import secrets
+import sys
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack
 
@@ -40,12 +41,12 @@ def run_directory() -> Iterator[StackDirectory]:
 @pytest.fixture(scope="session")
 def announce(pytestconfig: pytest.Config) -> Announce:
     """Shows a line at once, past the capture of what tests print."""
-    plugins = pytestconfig.pluginmanager
-    terminal, capture = plugins.getplugin("terminalreporter"), plugins.getplugin("capturemanager")
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def show(line: str) -> None:
         with capture.global_and_fixture_disabled():
-            terminal.write_line(f"\n{line}", yellow=True)
+            # Not by the terminal reporter: the processes that share a run's tests have none.
+            sys.stderr.write(f"\n{line}\n")
 
     return show
 
