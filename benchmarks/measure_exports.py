@@ -16,7 +16,6 @@ from benchmarks.psql import copy_to_file
 from benchmarks.stack import CATALOGUE, NO_OP, Stack
 from benchmarks.wire import Client, post
 from local_stack.source_data import generate
-from report_worker.reports.projection import csv_query
 from shared.catalogue import load_catalogue
 
 ROWS: Final = 5_000_000
@@ -59,8 +58,6 @@ class Exports:
     pdf: Export
     few_csv: Export
     psql_csv: float
-    psql_same_text: float
-    """The same SELECT with the worker's expressions: times in ISO 8601, formulas defused."""
     psql_json: float
 
 
@@ -91,19 +88,18 @@ class _Exporter:
         for file_format in ("CSV", "JSON", "XLSX", "PDF"):
             await self._export(file_format, PDF_ROWS)  # the first one fills caches and loads fonts
         few = await self._export("CSV", FEW_ROWS)
-        plain, same_text, as_json = _selects()
+        plain, as_json = _selects()
         rounds = [
             (
                 await self._copy(plain),
                 await self._export("CSV", ROWS),
-                await self._copy(same_text),
                 await self._copy(as_json),
                 await self._export("JSON", ROWS),
                 await self._export("NDJSON", ROWS),
             )
             for _ in range(_ROUNDS)
         ]
-        psql_csv, csv, psql_same_text, psql_json, json, ndjson = zip(*rounds, strict=True)
+        psql_csv, csv, psql_json, json, ndjson = zip(*rounds, strict=True)
         return Exports(
             rows=ROWS,
             csv=_median(csv),
@@ -113,7 +109,6 @@ class _Exporter:
             pdf=await self._export("PDF", PDF_ROWS),
             few_csv=few,
             psql_csv=median(psql_csv),
-            psql_same_text=median(psql_same_text),
             psql_json=median(psql_json),
         )
 
@@ -156,10 +151,10 @@ def _median(exports: tuple[Export, ...]) -> Export:
     )
 
 
-def _selects() -> tuple[str, str, str]:
-    """The type's SELECT as it is, as the worker writes its CSV, and as JSON objects."""
+def _selects() -> tuple[str, str]:
+    """The type's SELECT as it is, and as JSON objects."""
     report_type = load_catalogue(CATALOGUE).get(_TYPE)
     if report_type is None:
         raise BenchmarkError(f"the catalogue has no {_TYPE}")
     query = report_type.query.render({"rows": str(ROWS)})
-    return query, csv_query(report_type, query), f"SELECT row_to_json(o) FROM ({query}) AS o"  # noqa: S608 - ours
+    return query, f"SELECT row_to_json(o) FROM ({query}) AS o"  # noqa: S608 - ours

@@ -175,7 +175,6 @@ def _export_rows(exports: Exports) -> Iterator[Row]:
     rows = f"{exports.rows / 1e6:g}M orders as"
     for file_format, ours, beside, seconds in (
         ("CSV", exports.csv, r"psql \copy", exports.psql_csv),
-        ("CSV", exports.csv, r"psql \copy of our text", exports.psql_same_text),
         ("JSON", exports.json, r"psql \copy row_to_json", exports.psql_json),
         ("NDJSON", exports.ndjson, r"psql \copy row_to_json", exports.psql_json),
     ):

@@ -74,7 +74,7 @@ async def test_all_that_is_known_of_a_customer_is_exported(make: Make, shop: Non
     made = await make(TYPES["CUSTOMERS_EXPORT"], country="FR")
     assert made.content.decode() == (
         "customer_id,name,email,country,segment,created_at\r\n"
-        "C1,Zoé,'=zoe@example.com,FR,,2024-01-02T12:00:00+00:00\r\n"
+        "C1,Zoé,'=zoe@example.com,FR,,2024-01-02 12:00:00+00\r\n"
     )
 
 

@@ -22,9 +22,6 @@ Row = Sequence[Value]
 TextRow = Sequence[str | None]
 """A row as text, None where NULL."""
 
-FORMULA_STARTS: Final = "=+-@\t\r"
-"""A spreadsheet takes text that begins with one of these for a formula (OWASP, CSV injection)."""
-
 _DIGITS: Final = 200_000
 """More than PostgreSQL's numeric has, so that rounding to a scale never rounds anything else."""
 

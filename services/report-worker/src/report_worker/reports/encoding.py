@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
-from report_worker.reports.cells import FORMULA_STARTS, TextRow
+from report_worker.reports.cells import TextRow
+from report_worker.reports.defusing import FORMULA_STARTS
 from report_worker.reports.framing import Framing, JsonArrayFraming, NdjsonFraming
 from shared.catalogue import Column, ColumnType, ReportType
 
@@ -51,6 +52,8 @@ class CsvEncoder:
 
 
 def _csv_cell(column: Column, report_type: ReportType) -> Callable[[str], str]:
+    if column.type is ColumnType.TIMESTAMP:
+        return _csv_time
     if column.type is not ColumnType.TEXT:
         return str
     is_alone = len(report_type.columns) == 1
@@ -65,6 +68,11 @@ def _csv_cell(column: Column, report_type: ReportType) -> Callable[[str], str]:
         return text
 
     return cell
+
+
+def _csv_time(text: str) -> str:
+    """Turn `2024-01-31T13:45:00.5+00:00` into `2024-01-31 13:45:00.5+00`, as COPY writes it."""
+    return text.replace("T", " ").removesuffix(":00")
 
 
 class JsonEncoder:

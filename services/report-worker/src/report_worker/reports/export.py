@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from report_worker.reports.artifacts import ArtifactWriter
 from report_worker.reports.cells import TextRow
+from report_worker.reports.defusing import FormulaDefuser
 from report_worker.reports.framing import CsvFraming, Framing, JsonArrayFraming, NdjsonFraming
 from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.projection import csv_query, json_query, text_query
@@ -18,7 +19,8 @@ async def export_csv(
     report_type: ReportType, snapshot: Snapshot, writer: ArtifactWriter, progress: ProgressReporter
 ) -> int:
     """Write the report as RFC 4180 CSV with the columns' names at its head; return its rows."""
-    batches = _Batches(writer, CsvFraming(), progress)
+    defuser = FormulaDefuser(report_type.columns) if report_type.defuse_formulas else None
+    batches = _Batches(writer, CsvFraming(defuser), progress)
     tag = await snapshot.connection.copy_from_query(
         csv_query(report_type, snapshot.query), output=batches.add, format="csv", header=True
     )

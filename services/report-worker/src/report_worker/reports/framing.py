@@ -2,12 +2,18 @@
 
 from typing import Protocol
 
+from report_worker.reports.defusing import FormulaDefuser
+
 _NUL = b"\0"
 """PostgreSQL's text can't hold it, so it never stands in the bytes of a COPY."""
 
 
 class Framing(Protocol):
-    """Turns COPY's output into a file format; batches may end anywhere."""
+    """Turns COPY's output into a file format.
+
+    Batches are whole records: the server sends each in a message of its own, and the driver hands
+    on whole messages.
+    """
 
     @property
     def rows(self) -> int:
@@ -23,25 +29,31 @@ class Framing(Protocol):
 class CsvFraming:
     """RFC 4180 ends each record with CRLF, COPY with LF; LF inside quotes belongs to the cell."""
 
-    def __init__(self) -> None:
-        self._inside_quotes = False
+    def __init__(self, defuser: FormulaDefuser | None) -> None:
+        self._defuser = defuser
         self.rows = -1  # the first record is the header
 
     def frame(self, batch: bytes) -> bytes:
-        """Replace the line ends outside of quotes.
+        """Replace the line ends outside of quotes, and defuse formulas.
 
         Every second piece between quotes lies outside (a doubled quote leaves and enters again),
         and the pieces outside are joined to be searched at once.
         """
+        if not batch:
+            return b""
+        if self._defuser is not None:
+            batch = self._defuser.in_quotes(batch)
         pieces = batch.split(b'"')
-        first_outside = 1 if self._inside_quotes else 0
-        outside = _NUL.join(pieces[first_outside::2])
+        if len(pieces) % 2 == 0 or not batch.endswith(b"\n"):
+            raise ValueError("a batch of COPY's output ends inside a record")
+        outside = _NUL.join(pieces[::2])
+        if self._defuser is not None:
+            outside = self._defuser.outside_quotes(outside)
         replaced = outside.replace(b"\n", b"\r\n")
         self.rows += len(replaced) - len(outside)
         if len(pieces) == 1:
-            return batch if self._inside_quotes else replaced
-        pieces[first_outside::2] = replaced.split(_NUL)
-        self._inside_quotes ^= len(pieces) % 2 == 0
+            return replaced
+        pieces[::2] = replaced.split(_NUL)
         return b'"'.join(pieces)
 
     def finish(self) -> bytes:

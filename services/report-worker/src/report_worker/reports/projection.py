@@ -2,33 +2,24 @@
 
 from collections.abc import Sequence
 
-from report_worker.reports.cells import FORMULA_STARTS
 from shared.catalogue import Column, ColumnType, ReportType
-
-_FORMULA_STARTS = ", ".join(str(ord(character)) for character in FORMULA_STARTS)
-
-_LAST_FORMULA_START = max(map(ord, FORMULA_STARTS))
 
 
 def csv_query(report_type: ReportType, query: str) -> str:
-    """All columns as the text that stands in a CSV cell."""
-    defuse = report_type.defuse_formulas
-    return _select([_csv_cell(column, defuse=defuse) for column in report_type.columns], query)
+    """All columns as the text that stands in a CSV cell, but for what a spreadsheet would run."""
+    return _select([_named(_csv_cell(column), column) for column in report_type.columns], query)
 
 
 def json_query(report_type: ReportType, query: str) -> str:
     """One column: each row as a JSON object, its numbers with all their digits."""
-    values = [f"{_json_value(column)} AS {_quoted(column)}" for column in report_type.columns]
+    values = [_named(_json_value(column), column) for column in report_type.columns]
     objects = _select(values, query)
     return f"SELECT row_to_json(object) FROM ({objects}) AS object"  # noqa: S608 - operator's SQL
 
 
 def text_query(report_type: ReportType, query: str, *, limit: int) -> str:
-    """All columns as text, for at most `limit` rows."""
-    values = [
-        f"({_csv_cell(column, defuse=False, name=False)})::text AS {_quoted(column)}"
-        for column in report_type.columns
-    ]
+    """All columns as text, times as JSON writes them, for at most `limit` rows."""
+    values = [_named(f"({_text(column)})::text", column) for column in report_type.columns]
     return f"{_select(values, query)} LIMIT {limit}"
 
 
@@ -38,25 +29,17 @@ def _select(values: Sequence[str], query: str) -> str:
     return f"SELECT {', '.join(values)} FROM (\n{query}\n) AS report"  # noqa: S608 - operator's SQL
 
 
-def _csv_cell(column: Column, *, defuse: bool, name: bool = True) -> str:
-    value = _quoted(column)
-    match column.type:
-        case ColumnType.TEXT:
-            cell = f"{value}::text"
-            if defuse:
-                # Most text begins with a letter, for which one comparison is enough.
-                cell = (
-                    f"CASE WHEN ascii({cell}) > {_LAST_FORMULA_START} THEN {cell}"
-                    f" WHEN ascii({cell}) IN ({_FORMULA_STARTS}) THEN '''' || {cell}"
-                    f" ELSE {cell} END"
-                )
-        case ColumnType.BOOLEAN:
-            cell = f"{value}::text"
-        case ColumnType.TIMESTAMP:
-            cell = _iso_time(f"{value}::timestamptz")
-        case ColumnType.INTEGER | ColumnType.DECIMAL | ColumnType.DATE:
-            cell = _json_value(column)
-    return f"{cell} AS {value}" if name else cell
+def _csv_cell(column: Column) -> str:
+    """Times are left to COPY: any other text of them costs a fifth of the whole export."""
+    if column.type is ColumnType.BOOLEAN:
+        return f"{_quoted(column)}::text"
+    return _json_value(column)
+
+
+def _text(column: Column) -> str:
+    if column.type is ColumnType.TIMESTAMP:
+        return _iso_time(f"{_quoted(column)}::timestamptz")
+    return _csv_cell(column)
 
 
 def _iso_time(value: str) -> str:
@@ -88,3 +71,7 @@ def _json_value(column: Column) -> str:
 
 def _quoted(column: Column) -> str:
     return f'"{column.name}"'
+
+
+def _named(value: str, column: Column) -> str:
+    return f"{value} AS {_quoted(column)}"

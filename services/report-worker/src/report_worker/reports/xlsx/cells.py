@@ -6,7 +6,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Final
 
-from report_worker.reports.cells import FORMULA_STARTS
+from report_worker.reports.defusing import FORMULA_STARTS
 from report_worker.reports.xlsx.styles import (
     DATE,
     INTEGER,
