@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from report_worker.reports import ReportError
 from report_worker.reports.literals import literal
-from report_worker.reports.sessions import SourceSessions
+from report_worker.reports.sessions import SOURCE_ERRORS, SourceSessions
 from shared.catalogue import Binding, SqlType
 from tests.integration.report_worker.reports.conftest import Make, report_type
 from tests.support.servers import DatabaseUrls, LocalPostgres
@@ -123,6 +123,23 @@ async def test_a_connection_that_died_while_it_was_idle_costs_no_report(
         await until_gone(admin, pid)
         await asyncio.sleep(0)
     assert await ask(sources) != pid
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_connection_that_dies_in_a_session_is_a_failure_of_the_source(
+    sources: SourceSessions, admin: asyncpg.Connection, turns: int
+) -> None:
+    async def die_and_go_on() -> None:
+        async with sources.open("orders", statement_limit=LIMIT) as session:
+            pid = session.connection.get_server_pid()
+            await admin.execute("SELECT pg_terminate_backend($1)", pid)
+            # The driver has other errors before and after it has read the server's last word.
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await session.connection.prepare("SELECT 1")
+
+    with pytest.raises(SOURCE_ERRORS):
+        await die_and_go_on()
 
 
 async def test_a_restarted_server_costs_no_report(

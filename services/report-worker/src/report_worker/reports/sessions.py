@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-SOURCE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+SOURCE_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # between the server's last word and the end of the connection
+    OSError,
+    TimeoutError,
+)
 """What a data source's driver raises."""
 
 _PINNED_SETTINGS = {
@@ -98,11 +104,9 @@ class SourceSessions:
             timer.cancel()
             try:
                 return await self._begun(session, statement_limit)
-            except (*SOURCE_ERRORS, asyncpg.InternalClientError):
+            except SOURCE_ERRORS:
                 # It died while nobody used it: the server restarted, or somebody on the way
                 # closed what was idle. Nothing has been read yet, so that a new one will do.
-                # (An internal error is what the driver raises between the server's last word and
-                # the end of the connection.)
                 pass
         return await self._begun(await self._connect(self._urls[source]), statement_limit)
 
