@@ -304,6 +304,7 @@ class FakeGateway:
         """Return the ASGI application."""
         app = assemble(FastAPI(**CONSTRUCTION), RequestMetrics(self.registry))
         submissions = self.submissions
+        changes = changes or self.changes()
         app.state.services = Services(
             access=self.access,
             rate_limits=self.rate_limits,
@@ -312,9 +313,10 @@ class FakeGateway:
                 submissions, self.keys, memory=memory(RETENTION), clock=self.clock
             ),
             jobs=self.jobs,
-            following=Following(self.jobs, changes or self.changes(), PACE),
+            following=Following(self.jobs, changes, PACE),
             actions=Actions(
                 self.jobs,
+                changes,
                 self.read_model,
                 self.bus,
                 self.active_jobs,

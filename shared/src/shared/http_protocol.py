@@ -19,6 +19,8 @@ from typing import ClassVar, Final
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from shared.telemetry.metrics import HTTP_REFUSALS
+
 _RESERVE: Final = 64
 """Connections beyond the limit that are taken to be asked for a probe."""
 _OTHER_FILES: Final = 256
@@ -59,7 +61,7 @@ class _RefusedError(Exception):
 
 
 class _Refusals:
-    """Counts what was refused, and tells the sums now and then."""
+    """Counts what was refused, in the metrics at once and in the log now and then."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -68,6 +70,7 @@ class _Refusals:
         if not self._counts:
             asyncio.get_running_loop().call_later(_TELL_EVERY, self._tell)
         self._counts[reason] += 1
+        HTTP_REFUSALS.labels(reason).inc()
 
     def _tell(self) -> None:
         _log.warning("requests refused before they were routed", **self._counts)

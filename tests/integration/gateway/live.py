@@ -25,6 +25,7 @@ from tests.support.serving import Served, serving
 SECONDS = 30.0
 """No condition may take longer."""
 
+# The one connection listens to the channel of the read model last.
 _LISTENERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'gateway-listen'
@@ -87,14 +88,7 @@ class Live:
 
     async def watches(self) -> int:
         """Return how many clients wait for changes, as the metrics say."""
-        text = (await self.client.get("/metrics")).text
-        [value] = [
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == "report_jobs_gateway_watches"
-        ]
-        return int(value)
+        return await watches_of(self.client)
 
     @asynccontextmanager
     async def stream(
@@ -108,6 +102,18 @@ class Live:
         ):
             assert response.status_code == httpx.codes.OK, await response.aread()
             yield EventReader(response)
+
+
+async def watches_of(client: httpx.AsyncClient) -> int:
+    """Return how many clients of a gateway wait for changes, as its metrics say."""
+    text = (await client.get("/metrics")).text
+    [value] = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "report_jobs_gateway_watches"
+    ]
+    return int(value)
 
 
 @asynccontextmanager

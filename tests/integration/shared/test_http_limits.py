@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK
+from shared.telemetry.metrics import new_registry
 from tests.support.serving import Served, serving
 
 _SECONDS = 30.0
@@ -216,3 +217,25 @@ async def test_requests_in_a_row_and_in_one_packet_are_all_answered() -> None:
         for _ in range(20):
             assert (await client.answer()).endswith(b"GET 0")
             assert (await client.answer()).endswith(b"POST 3")
+
+
+async def test_what_is_refused_is_counted_by_its_reason() -> None:
+    registry = new_registry()
+
+    def counted() -> dict[str, float]:
+        metric = "report_jobs_http_refusals_total"
+        reasons = ("bad_request", "request_timeout", "body_unfinished")
+        return {why: registry.get_sample_value(metric, {"reason": why}) or 0 for why in reasons}
+
+    before = counted()
+    async with serving(APP, head_timeout=0.3) as served:
+        for said in (
+            b"no http at all\r\n\r\n",
+            b"GET / HT",
+            b"POST /careless HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nab",
+        ):
+            async with connected(served) as client:
+                await client.send(said)
+                await client.answer()
+                assert await client.is_closed()
+    assert counted() == {reason: count + 1 for reason, count in before.items()}

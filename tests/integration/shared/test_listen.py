@@ -12,13 +12,18 @@ from tests.support.report_worker import eventually
 from tests.support.servers import DatabaseUrls
 
 CHANNEL = "something_happened"
+LISTENERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE application_name = 'test-listen' AND datname = current_database()
+"""
 
 
 @asynccontextmanager
 async def listening(url: str, heard: list[str]) -> AsyncIterator[None]:
     """Listen until the end of the body, once the first connection stands."""
     settings = DatabaseSettings.model_validate({"database_url": url})
-    loop = asyncio.create_task(listen(settings, channel=CHANNEL, service="test", wake=heard.append))
+    channels = {CHANNEL: heard.append}
+    loop = asyncio.create_task(listen(settings, service="test", channels=channels))
     try:
         await eventually(lambda: heard == [""])
         yield
@@ -61,12 +66,33 @@ async def test_a_broken_connection_is_made_anew_and_wakes_for_what_was_missed(
         await admin.close()
 
 
+async def test_one_connection_serves_several_channels(database: DatabaseUrls) -> None:
+    some: list[str] = []
+    others: list[str] = []
+    settings = DatabaseSettings.model_validate({"database_url": database.report_worker})
+    channels = {CHANNEL: some.append, "something_else": others.append}
+    loop = asyncio.create_task(listen(settings, service="test", channels=channels))
+    admin = await asyncpg.connect(database.admin)
+    try:
+        await eventually(lambda: (some, others) == ([""], [""]))
+        await admin.execute("NOTIFY something_else, 'nine'")
+        await eventually(lambda: (some, others) == ([""], ["", "nine"]))
+        assert await admin.fetchval(LISTENERS) == 1
+        await end_listeners(admin)
+        await eventually(lambda: (some, others) == (["", ""], ["", "nine", ""]))
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+        await admin.close()
+
+
 async def test_a_database_that_is_not_there_yet_is_waited_for(database: DatabaseUrls) -> None:
     heard: list[str] = []
     admin = await asyncpg.connect(database.admin)
     late = f"{database.name}_late"
     settings = DatabaseSettings.model_validate({"database_url": f"{database.admin}_late"})
-    loop = asyncio.create_task(listen(settings, channel=CHANNEL, service="test", wake=heard.append))
+    channels = {CHANNEL: heard.append}
+    loop = asyncio.create_task(listen(settings, service="test", channels=channels))
     try:
         await asyncio.sleep(0)  # the first attempt to connect is under way
         await admin.execute(f"CREATE DATABASE {late}")

@@ -1,6 +1,7 @@
 """Cancel, retry and delete over HTTP: what each publishes, and when it is refused."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.domain import Job, JobStatus
 from gateway.service.actions import MOST_RUNS
+from gateway.service.changes import Changes
 from shared.events import (
     CancelRequested,
     DeleteRequested,
@@ -19,35 +21,59 @@ from shared.events import (
     decode,
 )
 from shared.job_id import created_at
-from tests.support.gateway import NOW, REQUEST, FakeBus, FakeGateway
+from tests.support.gateway import NOW, REQUEST, FakeBus, FakeGateway, client_of
 
 UNFINISHED = [JobStatus.PENDING, JobStatus.RUNNING]
 FINISHED = [JobStatus.COMPLETED, JobStatus.FAILED]
 
 
 class Projector(FakeBus):
-    """A bus whose messages the read model knows as soon as they are acknowledged."""
+    """A bus whose messages the read model knows, and tells of, once they are acknowledged."""
 
     def __init__(self, gateway: FakeGateway) -> None:
         super().__init__()
         self._read_model = gateway.read_model
+        self.changes: Changes | None = None
 
     async def publish_one(self, message: OutgoingMessage) -> None:
         await super().publish_one(message)
+        event = event_of(message)
+        self._fold(event)
+        if self.changes is not None:
+            self.changes.wake(event.job_id)
+
+    def _fold(self, event: Any) -> None:
         job = next(iter(self._read_model.jobs.get("default", [])), None)
-        match event_of(message):
-            case DeleteRequested() as event:
+        match event:
+            case DeleteRequested():
                 self._read_model.deleted.add(event.job_id)
             case CancelRequested() if job is not None:
-                self._read_model.jobs["default"] = [replace(job, cancel_requested=True)]
+                self._put(replace(job, cancel_requested=True))
             case RetryRequested(run=run) if job is not None:
-                self._read_model.jobs["default"] = [replace(job, run=run, status=JobStatus.PENDING)]
+                self._put(replace(job, run=run, status=JobStatus.PENDING))
+
+    def _put(self, job: Job) -> None:
+        vector = replace(job.vector, requests=job.vector.requests + 1)
+        self._read_model.replace(replace(job, vector=vector))
 
 
 @pytest.fixture
 def gateway() -> FakeGateway:
     gateway = FakeGateway()
     return replace(gateway, bus=Projector(gateway))
+
+
+@pytest.fixture
+async def client(gateway: FakeGateway) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway to which changes are told."""
+    changes = gateway.changes()
+    assert isinstance(gateway.bus, Projector)
+    gateway.bus.changes = changes
+    reading = asyncio.create_task(changes.run())
+    async with client_of(gateway.application(changes)) as client:
+        yield client
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
 
 
 def event_of(message: OutgoingMessage) -> Any:
@@ -241,6 +267,39 @@ async def test_what_the_read_model_is_slow_to_hear_of_is_accepted_all_the_same()
         assert (await client.post(f"/report-jobs/{running.job_id}/cancel")).status_code == 202
         failed = stored(gateway, JobStatus.FAILED)
         assert (await client.post(f"/report-jobs/{failed.job_id}/retry")).json()["run"] == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "answer"),
+    [
+        ("POST", "/cancel", JobStatus.RUNNING, 202),
+        ("POST", "/retry", JobStatus.FAILED, 202),
+        ("DELETE", "", JobStatus.COMPLETED, 204),
+    ],
+)
+async def test_the_answer_comes_when_the_read_model_tells_and_takes_one_read(
+    client: httpx.AsyncClient,
+    gateway: FakeGateway,
+    method: str,
+    path: str,
+    status: JobStatus,
+    answer: int,
+) -> None:
+    job = stored(gateway, status)
+    response = await client.request(method, f"/report-jobs/{job.job_id}{path}")
+    assert response.status_code == answer
+    assert gateway.read_model.reads == [[job.job_id]]
+
+
+async def test_where_too_many_wait_already_an_action_is_accepted_without_waiting() -> None:
+    gateway = FakeGateway()
+    running, completed = stored(gateway, JobStatus.RUNNING), stored(gateway, JobStatus.COMPLETED)
+    async with client_of(gateway.application(gateway.changes(capacity=0))) as client:
+        cancelled = await client.post(f"/report-jobs/{running.job_id}/cancel")
+        deleted = await client.delete(f"/report-jobs/{completed.job_id}")
+    assert (cancelled.status_code, cancelled.json()["cancelRequested"]) == (202, True)
+    assert deleted.status_code == 202
+    assert len(gateway.bus.published) == 2
 
 
 ACTIONS = [("POST", "/cancel"), ("POST", "/retry"), ("DELETE", "")]

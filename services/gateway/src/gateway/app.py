@@ -117,8 +117,10 @@ def build_app(settings: Settings) -> FastAPI:
                 "acknowledger": services.keyed_submissions.run_acknowledger(),
                 "key purger": services.keyed_submissions.run_purger(),
                 "changes": changes.run(),
-                "changes listener": listen(
-                    settings, channel=CHANGED_CHANNEL, service=SERVICE, wake=changes.wake
+                "listener": listen(
+                    settings,
+                    service=SERVICE,
+                    channels={**way_in.channels, CHANGED_CHANNEL: changes.wake},
                 ),
             }
             async with running(loops):
@@ -188,7 +190,13 @@ def _services(
             jobs, changes, Pace(parts.settings.stream_quiet, parts.settings.stream_longest)
         ),
         actions=Actions(
-            jobs, read_model, publisher, submissions.active_jobs, utc_now, _CATCH_UP_SECONDS
+            jobs,
+            changes,
+            read_model,
+            publisher,
+            submissions.active_jobs,
+            utc_now,
+            _CATCH_UP_SECONDS,
         ),
         downloads=Downloads(jobs, links, parts.artifacts),
         report_types=ReportTypeList.of(parts.catalogue).json_bytes(),

@@ -19,7 +19,7 @@ from gateway.service import (
 from gateway.settings import Authentication, Settings
 from gateway.store import API_KEYS_CHANNEL, ApiKeyStore, OpenIdProvider
 from shared.clock import utc_now
-from shared.database.listen import listen
+from shared.database.listen import Channels, Wake
 from shared.database.pool import Database
 from shared.telemetry.probes import Check
 
@@ -28,34 +28,34 @@ _Loops = dict[str, Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class BuiltAccess:
-    """The way in, the background loops that it needs, and what readiness asks about it, by name."""
+    """The way in, and what it needs by name: loops, channels to listen to, checks of readiness."""
 
     access: Access
     loops: _Loops
+    channels: Channels
     checks: dict[str, Check]
 
 
 def build_access(settings: Settings, database: Database, timeout: float) -> BuiltAccess:
     """Build it; `timeout` in seconds for each statement."""
     if Authentication.NONE in settings.auth:
-        return BuiltAccess(OpenAccess(), {}, {})
+        return BuiltAccess(OpenAccess(), {}, {}, {})
     loops: _Loops = {}
+    channels: dict[str, Wake] = {}
     checks: dict[str, Check] = {}
     api_keys = access_tokens = None
     if Authentication.API_KEY in settings.auth:
         api_keys = ApiKeys(ApiKeyStore(database, timeout), utc_now, settings.api_keys_refresh)
         checks["api_keys"] = api_keys.check
         loops["api keys"] = api_keys.keep_fresh()
-        loops["api keys changed"] = listen(
-            settings, channel=API_KEYS_CHANNEL, service="gateway", wake=api_keys.wake
-        )
+        channels[API_KEYS_CHANNEL] = api_keys.wake
     if Authentication.OIDC in settings.auth:
         provider = OpenIdProvider(settings.oidc_issuer, settings.oidc_timeout)
         issuer_keys = IssuerKeys(provider, settings.oidc_refresh)
         checks["issuer_keys"] = issuer_keys.check
         loops["issuer keys"] = issuer_keys.keep_fresh()
         access_tokens = AccessTokens(issuer_keys, _rules(settings), utc_now)
-    return BuiltAccess(CredentialAccess(api_keys, access_tokens), loops, checks)
+    return BuiltAccess(CredentialAccess(api_keys, access_tokens), loops, channels, checks)
 
 
 def rate_limits(settings: Settings) -> RateLimits:

@@ -187,9 +187,8 @@ def build_app(settings: Settings) -> Starlette:
                         "retention": Retention(database, jobs.report_retention, utc_now).run(),
                         "listener": listen(
                             settings,
-                            channel=CHANNEL,
                             service=SERVICE,
-                            wake=lambda word: _wake(dispatcher, queue, word),
+                            channels={CHANNEL: lambda word: _wake(dispatcher, queue, word)},
                         ),
                     }
                 ),

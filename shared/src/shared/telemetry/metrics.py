@@ -14,6 +14,14 @@ from prometheus_client import (
 
 LATENCY_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+HTTP_REFUSALS: Final = Counter(
+    "report_jobs_http_refusals",
+    "Requests that the server refused before they were routed, and connections that it cut off",
+    ["reason"],
+    registry=None,
+)
+"""The process's own, like its CPU time: connections are there before any application's parts."""
+
 
 def new_registry() -> CollectorRegistry:
     """Return a registry with the process's own figures; one per process, built in `app.py`."""
@@ -22,6 +30,7 @@ def new_registry() -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
+    registry.register(HTTP_REFUSALS)
     return registry
 
 

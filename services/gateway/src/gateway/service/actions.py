@@ -6,7 +6,8 @@ knows; what it brings about is decided by the worker, where the state is.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -16,16 +17,16 @@ from gateway.domain import (
     Job,
     JobDeletedError,
     JobEndedError,
-    JobExpiredError,
     JobNotEndedError,
     JobNotRetryableError,
     JobStatus,
-    ReadModelUnavailableError,
+    TooManyWatchersError,
+    WatchEndedError,
 )
 from gateway.service.active_jobs import ActiveJobs
+from gateway.service.changes import Changes, Watch
 from gateway.service.jobs import Jobs
 from gateway.service.submissions import Publisher
-from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.events import (
     UNKNOWN,
@@ -60,12 +61,13 @@ class Actions:
     """Publishes what clients ask of their jobs.
 
     An answer waits up to `patience` seconds until the read model has caught up with it, so that
-    whoever asks next, at whichever gateway, finds what the answer said. Beyond the errors named,
-    each action raises what `Jobs.find` does, and BusUnavailableError where it is unknown whether
-    the request was taken.
+    whoever asks next, at whichever gateway, finds what the answer said; where too many wait for
+    changes already, it doesn't. Beyond the errors named, each action raises what `Jobs.find` does,
+    and BusUnavailableError where it is unknown whether the request was taken.
     """
 
     jobs: Jobs
+    changes: Changes
     requests: Requests
     publisher: Publisher
     active_jobs: ActiveJobs
@@ -79,14 +81,15 @@ class Actions:
             JobEndedError: where there is nothing left to stop.
 
         """
-        job = await self.jobs.find(text, tenant)
-        if job.status.is_terminal:
-            raise JobEndedError(f"The job is {job.status} already.")
-        if job.cancel_requested:
-            return job
-        event = _about(CancelRequested, job, tenant, run=job.run, requested_at=self.clock())
-        await self._publish(event, traceparent)
-        await self._until(lambda: self._has(job, tenant, _is_stopped))
+        with self._watching(text, tenant) as watch:
+            job = await self.jobs.find(text, tenant)
+            if job.status.is_terminal:
+                raise JobEndedError(f"The job is {job.status} already.")
+            if job.cancel_requested:
+                return job
+            event = _about(CancelRequested, job, tenant, run=job.run, requested_at=self.clock())
+            await self._publish(event, traceparent)
+            await self._until(watch, job, _is_stopped)
         return replace(job, cancel_requested=True)
 
     async def retry(self, text: str, tenant: str, traceparent: str) -> Job:
@@ -97,14 +100,15 @@ class Actions:
             TooManyActiveJobsError: where the tenant has no room for another job under way.
 
         """
-        job = await self.jobs.find(text, tenant)
-        request = await self._request_to_retry(job, tenant)
-        self.active_jobs.require_room(tenant)
-        now, run = self.clock(), job.run + 1
-        event = _about(RetryRequested, job, tenant, run=run, request=request, requested_at=now)
-        await self._publish(event, traceparent)
-        self.active_jobs.add(tenant, job.job_id)
-        await self._until(lambda: self._has(job, tenant, lambda found: found.run >= run))
+        with self._watching(text, tenant) as watch:
+            job = await self.jobs.find(text, tenant)
+            request = await self._request_to_retry(job, tenant)
+            self.active_jobs.require_room(tenant)
+            now, run = self.clock(), job.run + 1
+            event = _about(RetryRequested, job, tenant, run=run, request=request, requested_at=now)
+            await self._publish(event, traceparent)
+            self.active_jobs.add(tenant, job.job_id)
+            await self._until(watch, job, lambda found: found.run >= run)
         again = Job.pending(
             job.job_id, job.created_at, report_type=job.report_type, format=job.format
         )
@@ -119,12 +123,13 @@ class Actions:
             JobNotEndedError: where it may still run.
 
         """
-        job = await self.jobs.find(text, tenant)
-        if not job.status.is_terminal:
-            raise JobNotEndedError(f"The job is {job.status}; cancel it first, or let it end.")
-        event = _about(DeleteRequested, job, tenant, run=job.run, requested_at=self.clock())
-        await self._publish(event, traceparent)
-        return await self._until(lambda: self._is_gone(job, tenant))
+        with self._watching(text, tenant) as watch:
+            job = await self.jobs.find(text, tenant)
+            if not job.status.is_terminal:
+                raise JobNotEndedError(f"The job is {job.status}; cancel it first, or let it end.")
+            event = _about(DeleteRequested, job, tenant, run=job.run, requested_at=self.clock())
+            await self._publish(event, traceparent)
+            return await self._until(watch, job, lambda _: False)
 
     async def _request_to_retry(self, job: Job, tenant: str) -> RequestedReport:
         if job.status is not JobStatus.FAILED:
@@ -148,26 +153,29 @@ class Actions:
             trace_id=trace_id(traceparent),
         )
 
-    async def _until(self, is_seen: Callable[[], Awaitable[bool]]) -> bool:
-        """Tell whether the read model caught up in time; where it can't be asked it hasn't."""
-        backoff, tries = Backoff(first=0.01, longest=0.2), 0
+    @contextmanager
+    def _watching(self, text: str, tenant: str) -> Iterator[Watch | None]:
+        """Watch a job from before it is read, so that nothing is missed; None without room."""
+        with ExitStack() as leaving:
+            watch = None
+            with suppress(TooManyWatchersError):
+                watch = leaving.enter_context(self.changes.watch(text, tenant))
+            yield watch
+
+    async def _until(self, watch: Watch | None, job: Job, is_seen: Callable[[Job], bool]) -> bool:
+        """Tell whether the read model caught up in time; a job that is gone has."""
+        if watch is None:
+            return False
         try:
             async with asyncio.timeout(self.patience):
-                while not await is_seen():
-                    tries += 1
-                    await asyncio.sleep(backoff.delay(tries))
-        except (TimeoutError, ReadModelUnavailableError):
+                job = await watch.beyond(job.vector)
+                while not is_seen(job):
+                    job = await watch.beyond(job.vector)
+        except JobDeletedError:
+            return True
+        except (TimeoutError, WatchEndedError):
             return False
         return True
-
-    async def _has(self, job: Job, tenant: str, is_seen: Callable[[Job], bool]) -> bool:
-        try:
-            return is_seen(await self.jobs.find(job.job_id, tenant))
-        except (JobDeletedError, JobExpiredError):
-            return True
-
-    async def _is_gone(self, job: Job, tenant: str) -> bool:
-        return await self._has(job, tenant, lambda _: False)
 
 
 def _is_stopped(job: Job) -> bool:

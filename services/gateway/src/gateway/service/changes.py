@@ -11,6 +11,7 @@ import structlog
 from gateway.domain import (
     Job,
     JobDeletedError,
+    JobNotFoundError,
     ReadModelUnavailableError,
     TooManyWatchersError,
     Vector,
@@ -18,7 +19,7 @@ from gateway.domain import (
 )
 from gateway.metrics import ChangeMetrics
 from shared.backoff import Backoff
-from shared.job_id import JobId
+from shared.job_id import JobId, is_well_formed
 
 _BATCH: Final = 500
 _log = structlog.get_logger()
@@ -96,16 +97,19 @@ class Changes:
         self._is_stopping = False
 
     @contextmanager
-    def watch(self, job_id: JobId, tenant: str) -> Iterator[Watch]:
+    def watch(self, text: str, tenant: str) -> Iterator[Watch]:
         """Watch a job while the body runs. Read its state after this began, so that none is missed.
 
         Raises:
+            JobNotFoundError: where `text` is no id.
             TooManyWatchersError: where there is no room for one more.
 
         """
+        if not is_well_formed(text):
+            raise JobNotFoundError
         if self._count >= self._capacity or self._is_stopping:
             raise TooManyWatchersError
-        watch = Watch()
+        job_id, watch = JobId(text), Watch()
         self._watched.setdefault(job_id, _Watched(tenant)).watches.add(watch)
         self._count_by(1)
         try:

@@ -9,7 +9,6 @@ from gateway.domain import (
     Job,
     JobDeletedError,
     JobExpiredError,
-    JobNotFoundError,
     JobView,
     TooManyWatchersError,
     Vector,
@@ -17,7 +16,6 @@ from gateway.domain import (
 )
 from gateway.service.changes import Changes, Watch
 from gateway.service.jobs import Jobs
-from shared.job_id import JobId, is_well_formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class Following:
 
         """
         try:
-            with self.changes.watch(_job_id(text), tenant) as watch:
+            with self.changes.watch(text, tenant) as watch:
                 job = await self.jobs.find(text, tenant)
                 if job.status.is_terminal or (knows is not None and not knows(job)):
                     return job
@@ -134,15 +132,9 @@ class Following:
             TooManyWatchersError: where there is no room for one more.
 
         """
-        with self.changes.watch(_job_id(text), tenant) as watch:
+        with self.changes.watch(text, tenant) as watch:
             first = await self.jobs.find(text, tenant)
             yield Followed(self.jobs, watch, first, seen, self.pace)
-
-
-def _job_id(text: str) -> JobId:
-    if not is_well_formed(text):
-        raise JobNotFoundError
-    return JobId(text)
 
 
 async def _changed(job: Job, watch: Watch, seconds: float, *, any_change: bool) -> Job:
