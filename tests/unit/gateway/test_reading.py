@@ -256,6 +256,27 @@ async def test_bad_filters_are_422_by_name(
 
 
 @pytest.mark.parametrize(
+    "query", ["status=FAILED&status=PENDING", "pageSize=1&status=FAILED&pageSize=1"]
+)
+async def test_a_filter_that_is_given_twice_is_422(client: httpx.AsyncClient, query: str) -> None:
+    response = await client.get(f"/report-jobs?{query}&unknown=1&unknown=2")
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
+    name = query.partition("=")[0]
+    assert (error["field"], error["code"]) == (f"/{name}", "REPEATED")
+
+
+@pytest.mark.parametrize("path", ["/report-jobs", "/report-jobs?pageSize=x", "/report-types"])
+async def test_head_of_what_is_listed_has_the_headers_of_get(
+    client: httpx.AsyncClient, gateway: FakeGateway, path: str
+) -> None:
+    gateway.read_model.add(accepted(gateway))
+    head, get = await client.head(path), await client.get(path)
+    assert (head.status_code, head.headers) == (get.status_code, get.headers)
+    assert get.content
+
+
+@pytest.mark.parametrize(
     "params",
     [
         {"pageSize": "0"},

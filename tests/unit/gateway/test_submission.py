@@ -1,6 +1,7 @@
 """`POST /generate-report`: what is taken, what is refused, and that then nothing is published."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -245,6 +246,29 @@ async def test_another_media_type_is_415(
     assert response.json()["type"] == "urn:report-jobs:problem:unsupported-media-type"
     assert response.headers["accept-post"] == "application/json"
     assert gateway.bus.published == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "", "x"])
+async def test_a_coded_body_is_415(
+    client: httpx.AsyncClient, gateway: FakeGateway, coding: str
+) -> None:
+    body = gzip.compress(json.dumps(REQUEST).encode())
+    response = await post(client, body, **{"content-encoding": coding})
+    assert response.status_code == 415
+    assert response.headers["accept-encoding"] == "identity"
+    assert (await post(client, json.dumps(REQUEST), **{"content-encoding": coding})).is_error
+    assert gateway.bus.published == []
+
+
+async def test_a_body_that_is_said_to_be_uncoded_is_taken(client: httpx.AsyncClient) -> None:
+    response = await post(client, json.dumps(REQUEST), **{"content-encoding": "Identity"})
+    assert response.status_code == 202
+
+
+async def test_a_byte_order_mark_is_called_one(client: httpx.AsyncClient) -> None:
+    response = await post(client, b"\xef\xbb\xbf" + json.dumps(REQUEST).encode())
+    assert response.status_code == 400
+    assert "byte order mark" in response.json()["detail"]
 
 
 async def test_a_body_of_the_largest_size_is_taken_and_one_byte_more_is_413(

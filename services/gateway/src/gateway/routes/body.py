@@ -1,6 +1,7 @@
 """Reads the body of a submission: bounded in size and time, strict JSON, one meaning only."""
 
 import asyncio
+import codecs
 import json
 from typing import Any, Final, NoReturn
 
@@ -26,6 +27,7 @@ async def read_report_request(request: Request, body_timeout: float) -> Generate
 
     """
     _check_media_type(request.headers.get("content-type"))
+    _check_coding(request.headers.get("content-encoding", "identity"))
     _check_declared_length(request.headers.get("content-length"))
     document = parse_json(await _read(request, body_timeout))
     try:
@@ -45,6 +47,8 @@ def parse_json(body: bytes) -> Any:
         ProblemError: saying where it stops being JSON.
 
     """
+    if body.startswith(codecs.BOM_UTF8):
+        raise _malformed("It begins with a byte order mark; leave that out.")
     try:
         return json.loads(
             body.decode(), object_pairs_hook=_unambiguous, parse_constant=_no_constant
@@ -68,6 +72,15 @@ def _check_media_type(content_type: str | None) -> None:
             ProblemType.UNSUPPORTED_MEDIA_TYPE,
             "Send the body as Content-Type: application/json, in UTF-8.",
             headers={"accept-post": "application/json", **_CLOSE},
+        )
+
+
+def _check_coding(content_encoding: str) -> None:
+    if content_encoding.strip().lower() != "identity":
+        raise ProblemError(
+            ProblemType.UNSUPPORTED_MEDIA_TYPE,
+            "Send the body as it is, without a Content-Encoding.",
+            headers={"accept-encoding": "identity", **_CLOSE},
         )
 
 

@@ -28,6 +28,15 @@ _PAGE: Final = b"""<!doctype html>
 </html>
 """
 _START: Final = b"""fetch("openapi.json").then((answer) => answer.json()).then((spec) => {
+  // "Try it out" would send each example of a header that nobody needs to send.
+  for (const operation of Object.values(spec.paths).flatMap(Object.values)) {
+    for (const parameter of operation.parameters ?? []) {
+      if (!parameter.required && parameter.example !== undefined) {
+        parameter.description += " For instance: `" + parameter.example + "`.";
+        delete parameter.example;
+      }
+    }
+  }
   spec.servers = [{url: new URL(".", location.href).pathname.replace(/\\/$/, "") || "/"}];
   SwaggerUIBundle({
     spec,

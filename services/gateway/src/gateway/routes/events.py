@@ -86,9 +86,9 @@ async def follow_report_job(
 ) -> Response:
     """Send a job's states as Server-Sent Events, until it has ended.
 
-    An event `job` has the job as GET shows it, in short: without `runs` and `timeline`. The first
-    is the present state, unless `Last-Event-ID` says that it is known; a client that is slower
-    than the job gets the newest. After the state COMPLETED or FAILED the stream ends; what becomes
+    An event `job` has the job as GET shows it, in short: without `runs`. The first is the
+    present state, unless `Last-Event-ID` says that it is known; a client that is slower than the
+    job gets the newest. After the state COMPLETED or FAILED the stream ends; what becomes
     of the webhook after that, and a later retry, is seen by coming back. An event `gone` has a
     problem as its data: the job was deleted or has expired. Streams end after an hour at the
     latest, and when a server is replaced: come back with `Last-Event-ID`.

@@ -4,13 +4,14 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BeforeValidator, WithJsonSchema
 from starlette.responses import Response
 
 from gateway.domain import DEFAULT_PAGE_SIZE, Job, JobFilter, JobStatus, clamp_page_size, lists_tag
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJobDetails, ReportJobList
+from gateway.routes.parameters import each_parameter_once
 from gateway.routes.preferences import (
     APPLIED_HEADER,
     PREFER_PARAMETER,
@@ -36,7 +37,9 @@ def _moment(value: object) -> datetime:
     """Take an RFC 3339 timestamp; a `+` that a URL made a space is not guessed at."""
     text = str(value)
     if not _RFC_3339.fullmatch(text):
-        raise ValueError("must be an RFC 3339 timestamp such as 2024-01-31T12:00:00Z")
+        raise ValueError(
+            "must be an RFC 3339 timestamp such as 2024-01-31T12:00:00Z; a + is %2B in a URL"
+        )
     try:
         return datetime.fromisoformat(text.upper())
     except ValueError:
@@ -149,16 +152,27 @@ def _tag(services: Services, job: Job) -> str:
     return f"{job.vector}-{services.revision}"
 
 
+_PAGE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": ReportJobList, "description": "One page of jobs"},
+    **problems.documented(
+        ProblemType.INVALID_REQUEST, ProblemType.INTERNAL_ERROR, ProblemType.UNAVAILABLE
+    ),
+}
+
+
+@router.head(
+    "/report-jobs",
+    summary="Get the headers of a list of report jobs",
+    operation_id="headReportJobs",
+    dependencies=[Depends(each_parameter_once)],
+    responses=_PAGE_RESPONSES,
+)
 @router.get(
     "/report-jobs",
     summary="List report jobs, newest first",
     operation_id="listReportJobs",
-    responses={
-        200: {"model": ReportJobList, "description": "One page of jobs"},
-        **problems.documented(
-            ProblemType.INVALID_REQUEST, ProblemType.INTERNAL_ERROR, ProblemType.UNAVAILABLE
-        ),
-    },
+    dependencies=[Depends(each_parameter_once)],
+    responses=_PAGE_RESPONSES,
 )
 async def list_report_jobs(
     request: Request,

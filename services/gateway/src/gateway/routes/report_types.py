@@ -1,5 +1,7 @@
 """`GET /report-types`."""
 
+from typing import Any, Final
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -11,14 +13,23 @@ from gateway.routes.services import Reader, services_of
 router = APIRouter(tags=["Reports"])
 
 
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": ReportTypeList, "description": "The catalogue"},
+    **problems.documented(ProblemType.INTERNAL_ERROR),
+}
+
+
+@router.head(
+    "/report-types",
+    summary="Get the headers of the report types",
+    operation_id="headReportTypes",
+    responses=_RESPONSES,
+)
 @router.get(
     "/report-types",
     summary="List the report types",
     operation_id="listReportTypes",
-    responses={
-        200: {"model": ReportTypeList, "description": "The catalogue"},
-        **problems.documented(ProblemType.INTERNAL_ERROR),
-    },
+    responses=_RESPONSES,
 )
 async def list_report_types(request: Request, _tenant: Reader) -> Response:
     """Say which reports can be asked for, in which formats, with which parameters."""
