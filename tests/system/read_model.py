@@ -1,4 +1,4 @@
-"""The read model held against the log, with the command that operators have for it."""
+"""The read model held against the log, or made from it, with the commands that operators have."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ async def wait_until_verified(stack: SystemStack) -> None:
     outcomes: list[tuple[int | None, str]] = []
 
     async def is_verified() -> bool:
-        outcomes.append(await _verify(stack))
+        outcomes.append(await _command(stack, "verify"))
         return outcomes[-1][0] == 0
 
     try:
@@ -26,8 +26,14 @@ async def wait_until_verified(stack: SystemStack) -> None:
         raise AssertionError(f"verify says {outcomes[-1:]}") from None
 
 
-async def _verify(stack: SystemStack) -> tuple[int | None, str]:
-    """Return the command's exit status and output."""
+async def rebuild(stack: SystemStack) -> None:
+    """Make the read model anew from the log, beside the running projector."""
+    status, output = await _command(stack, "rebuild")
+    assert status == 0, output
+
+
+async def _command(stack: SystemStack, command: str) -> tuple[int | None, str]:
+    """Run a command of the projector; return its exit status and output."""
     environment = {
         "PATH": os.environ["PATH"],
         "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
@@ -36,7 +42,7 @@ async def _verify(stack: SystemStack) -> tuple[int | None, str]:
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "status_projector", "verify"),
+        *("-m", "status_projector", command),
         env=environment,
         stdout=PIPE,
         stderr=STDOUT,

@@ -213,7 +213,12 @@ class ServedGateway:
     """A gateway as a process of its own, as it is deployed."""
 
     url: str
-    pid: int
+    process: ChildProcess
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self.process.identity.pid
 
 
 @asynccontextmanager
@@ -239,6 +244,6 @@ async def served_gateway(
 
     try:
         await poll_until(is_ready, seconds=_START_SECONDS)
-        yield ServedGateway(f"http://{LOOPBACK}:{port}", process.identity.pid)
+        yield ServedGateway(f"http://{LOOPBACK}:{port}", process)
     finally:
         await process.stop()
