@@ -86,6 +86,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _phase = _Phase.DONE
     _head_size = 0
     _unparsed = 0
+    _hosts = 0
     _is_surplus = False
     _refusal: tuple[HTTPStatus, str] | None = None
     _head_timer: asyncio.TimerHandle | None = None
@@ -125,7 +126,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._phase, self._head_size, self._unparsed = _Phase.HEAD, 0, 0
+        self._phase, self._head_size, self._unparsed, self._hosts = _Phase.HEAD, 0, 0, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -139,7 +140,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a line of the head."""
         super().on_header(name, value)
-        if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+        lowered = name.lower()
+        if lowered == b"host":
+            self._hosts += 1
+        elif lowered == b"transfer-encoding" and value.lower() != b"chunked":
             # The parser finds that out only after the request was passed on.
             self._stop(HTTPStatus.BAD_REQUEST, "No transfer coding but chunked is understood.")
         self._head_size += len(name) + len(value)
@@ -151,10 +155,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: pass the request on, or not."""
-        self._phase = _Phase.BODY
-        self._stop_head_timer()
+        if self._hosts != 1 and (self._hosts or self.parser.get_http_version() != "1.0"):
+            self._stop(HTTPStatus.BAD_REQUEST, "A head has to have one line Host.")
         if self._is_surplus and self.url.partition(b"?")[0] not in _PROBES:
             self._stop(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections. Try again.")
+        self._phase = _Phase.BODY
+        self._stop_head_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

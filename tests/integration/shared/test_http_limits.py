@@ -107,6 +107,9 @@ async def test_ten_thousand_bytes_of_headers_are_taken_and_twenty_thousand_are_n
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
         (GET + b"Bad\x00Name: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (GET + b"Host: y\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nhost: x\r\n\r\n", 400),
         (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (GET + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (GET + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400),
@@ -118,6 +121,20 @@ async def test_a_head_that_is_too_much_or_ambiguous_is_refused(head: bytes, stat
     async with serving(APP) as served, connected(served) as client:
         await client.send(head)
         assert_problem(await client.answer(), status)
+        assert await client.is_closed()
+
+
+async def test_a_refusal_is_never_taken_for_the_answer_to_the_request_before() -> None:
+    async with serving(APP) as served, connected(served) as client:
+        begun = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        await client.send(begun + b"GET / HTTP/1.1\r\n\r\n")
+        assert await client.is_closed()
+
+
+async def test_clients_of_the_first_version_need_no_host() -> None:
+    async with serving(APP) as served, connected(served) as client:
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.answer()).startswith(_OK)
         assert await client.is_closed()
 
 
