@@ -20,6 +20,7 @@ from benchmarks.limits import measure_limits
 from benchmarks.measure_exports import measure_exports
 from benchmarks.measure_http import measure_http
 from benchmarks.measure_latency import measure_latency
+from benchmarks.measure_listing import measure_listing
 from benchmarks.measure_throughput import measure_throughput
 from benchmarks.report import Figures, lines, save, this_machine
 from benchmarks.stack import HOME, Stack, fresh_stack
@@ -27,7 +28,7 @@ from local_stack.errors import SetupError
 from local_stack.launch import die_with_parent
 from shared.clock import utc_now
 
-MEASUREMENTS: Final = ("latency", "throughput", "http", "exports")
+MEASUREMENTS: Final = ("latency", "throughput", "http", "exports", "listing")
 
 _WARM_UP_JOBS: Final = 300
 _WARM_UP_SECONDS: Final = 60.0
@@ -61,7 +62,7 @@ async def _measure(stack: Stack, chosen: Sequence[str]) -> Figures:
     await _warm_up(stack)
     _say("raw limits")
     limits = await measure_limits(stack)
-    latency = throughput = http = exports = None
+    latency = throughput = http = exports = listing = None
     if "latency" in chosen:
         _say("latency")
         latency = await measure_latency(stack)
@@ -74,8 +75,13 @@ async def _measure(stack: Stack, chosen: Sequence[str]) -> Figures:
     if "exports" in chosen:
         _say("exports of five million rows")
         exports = await measure_exports(stack)
+    if "listing" in chosen:
+        _say("pages of a million jobs")
+        listing = await measure_listing(stack)
     others = (_used_by_others(stack) - others) / (time.perf_counter() - began)
-    return Figures(utc_now(), this_machine(), others, limits, latency, throughput, http, exports)
+    return Figures(
+        utc_now(), this_machine(), others, limits, latency, throughput, http, exports, listing
+    )
 
 
 def _used_by_others(stack: Stack) -> float:

@@ -15,6 +15,7 @@ from benchmarks.limits import Limits
 from benchmarks.measure_exports import FEW_ROWS, PDF_ROWS, XLSX_ROWS, Export, Exports
 from benchmarks.measure_http import Beside, HttpFigures, Served
 from benchmarks.measure_latency import PER_SECOND, Latency
+from benchmarks.measure_listing import Listing
 from benchmarks.measure_throughput import Throughput
 from benchmarks.samples import Summary
 from local_stack.files import write_atomically
@@ -63,6 +64,7 @@ class Figures:
     throughput: Throughput | None
     http: HttpFigures | None
     exports: Exports | None
+    listing: Listing | None
 
 
 _FIGURES: Final = TypeAdapter(Figures)
@@ -91,6 +93,8 @@ def rows(figures: Figures) -> list[Row]:
         found += _latency_rows(figures.latency, figures.limits)
     if figures.exports is not None:
         found += _export_rows(figures.exports)
+    if figures.listing is not None:
+        found += _listing_rows(figures.listing)
     return found
 
 
@@ -129,6 +133,9 @@ def lines(figures: Figures) -> Iterator[str]:
         yield f"    {figures.throughput.flushes_per_job:.2f} flushes of PostgreSQL's log per job"
     if figures.exports is not None:
         yield from _export_lines(figures.exports)
+    if figures.listing is not None:
+        title = f"among {figures.listing.jobs:,} jobs (ms)"
+        yield from _summaries(title, _listing_summaries(figures.listing))
     if figures.http is not None:
         own = figures.http.get.bare.load.own_cpu * 100
         yield ""
@@ -184,6 +191,26 @@ def _export_rows(exports: Exports) -> Iterator[Row]:
     for file_format, ours in (("CSV", exports.csv), ("JSON", exports.json)):
         name = f"    memory of the worker, {file_format}"
         yield Row(name, ours.mib, "MiB", beside, few, "less")
+
+
+def _listing_rows(listing: Listing) -> Iterator[Row]:
+    first = {page.listing: page for page in listing.pages if page.number == 1}
+    for page in listing.pages:
+        name, ours = f"page {page.number} of {page.listing}", page.statement.p50
+        yield Row(f"{name}, statement", ours, "ms", "its rows by key", page.by_key.p50, "less")
+        if page.number != 1:
+            beside = first[page.listing].get.p50
+            yield Row(f"{name}, GET", page.get.p50, "ms", "page 1", beside, "less")
+
+
+def _listing_summaries(listing: Listing) -> dict[str, Summary]:
+    return {
+        f"page {page.number} of {page.listing}, {way}": summary
+        for page in listing.pages
+        for way, summary in (
+            ("GET", page.get), ("statement", page.statement), ("rows by key", page.by_key),
+        )
+    }  # fmt: skip
 
 
 def _export_lines(exports: Exports) -> Iterator[str]:

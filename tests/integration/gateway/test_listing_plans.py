@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from benchmarks.many_jobs import MANY, fill
 from gateway.domain import JobFilter, JobStatus
 from gateway.settings import Settings
 from gateway.store import ReadModel
@@ -18,7 +19,7 @@ from shared.job_id import JobId
 from status_projector.app import MIGRATIONS
 from tests.support.servers import DatabaseUrls, Postgres
 
-JOBS: Final = 1_000_000
+JOBS: Final = MANY
 TENANT: Final = "large"
 PAGE: Final = 20
 LARGEST: Final = 100
@@ -37,10 +38,6 @@ SELECT 'job_' || lpad(n::text, 40, '0'),
        CASE WHEN n % 1000 = 1 THEN 'FAILED' WHEN n % 1000 = 2 THEN 'PENDING' ELSE 'COMPLETED' END,
        '{1}', 0, '{1,1,1,4,0}', 0, '{"a": {"event": "ReportRequested", "run": 1}}'
 FROM generate_series(1, $1::int) AS n
-"""
-INDEXES: Final = """
-SELECT indexname, indexdef FROM pg_indexes
-WHERE schemaname = 'read_model' AND tablename = 'jobs' AND indexname <> 'jobs_pkey'
 """
 LISTINGS: Final = {
     "all": (JobFilter(), "jobs_of_tenant"),
@@ -61,20 +58,14 @@ def job(number: int) -> JobId:
 
 @pytest.fixture(scope="module")
 async def million(postgres: Postgres) -> AsyncIterator[DatabaseUrls]:
-    """A read model of a million jobs. Indexes are built after the rows, which is much faster."""
+    """A read model of a million jobs."""
     async with postgres.create_database() as urls:
         await asyncio.to_thread(
             migrate, urls.status_projector, schema="read_model", directory=MIGRATIONS
         )
         connection = await asyncpg.connect(urls.admin)
         try:
-            indexes = await connection.fetch(INDEXES)
-            for index in indexes:
-                await connection.execute(f"DROP INDEX read_model.{index['indexname']}")
-            await connection.execute(FILL, JOBS)
-            for index in indexes:
-                await connection.execute(index["indexdef"])
-            await connection.execute("VACUUM (ANALYZE) read_model.jobs")
+            await fill(connection, FILL, JOBS)
         finally:
             await connection.close()
         yield urls
