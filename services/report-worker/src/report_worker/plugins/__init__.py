@@ -65,7 +65,7 @@ that were meant."""
 Row = Sequence[Value]
 """A value for each of the report type's columns, in their order."""
 
-_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
+_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{1,49}")
 _P = TypeVar("_P")
 _T = TypeVar("_T")
 _Args = ParamSpec("_Args")
