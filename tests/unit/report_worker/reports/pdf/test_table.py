@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from report_worker.reports.pdf.table import (
     CELL_PADDING,
+    MAX_LINES,
     Demand,
     choose_grid,
     measure,
     paginate,
+    row_lines,
 )
 from report_worker.reports.pdf.text import TextMetrics
 from shared.catalogue import Column, ColumnType
@@ -49,6 +51,18 @@ def test_only_text_may_be_narrower_than_its_content() -> None:
     note, amount = measure(columns, [("x" * 200, "1" * 50)], METRICS)
     assert note.least < note.ease < 200 * 0.8
     assert amount.least == amount.ease == pytest.approx(50 * 0.6)
+
+
+@given(st.lists(st.tuples(st.text("word ", max_size=90), st.text("0123", max_size=40)), max_size=5))
+def test_what_fits_is_one_line_and_only_text_that_does_not_is_broken(
+    rows: list[tuple[str, str]],
+) -> None:
+    kinds = [ColumnType.TEXT, ColumnType.DECIMAL]
+    columns = [Column(name=f"c{n}", title="C", type=kind) for n, kind in enumerate(kinds)]
+    grid = choose_grid(measure(columns, rows, METRICS))
+    for text, number in rows:
+        lines = METRICS.wrap(text, grid.widths[0], max_lines=MAX_LINES)
+        assert row_lines((text, number), grid, METRICS) == [lines, [number]]
 
 
 @given(st.lists(st.floats(10, 90), max_size=80), st.floats(0, 400), st.floats(100, 400))

@@ -1,5 +1,7 @@
 """Measuring and breaking text."""
 
+import unicodedata
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +38,15 @@ def test_no_line_is_too_wide_and_nothing_is_lost_without_a_sign(
 
 def test_line_ends_fold_and_control_characters_go() -> None:
     assert one_line(" a\r\nb\tc\x00\x07d \u2028e ") == "a b cd e"
+
+
+@given(st.text(st.characters() | st.sampled_from(" \t\n\x07"), max_size=20))
+def test_one_line_has_single_spaces_between_words_and_no_control_characters(text: str) -> None:
+    line = one_line(text)
+    assert line == line.strip()
+    assert "  " not in line
+    assert not any(unicodedata.category(character) == "Cc" for character in line)
+    assert [one for one in line if one.isalnum()] == [one for one in text if one.isalnum()]
 
 
 def test_characters_that_the_face_lacks_are_remembered() -> None:

@@ -1,9 +1,10 @@
 """One report laid out: what stands on each page, as HTML; pages are made one by one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
 from html import escape
+from itertools import count
 
 from report_worker.reports.pdf.chart import draw_chart
 from report_worker.reports.pdf.figures import (
@@ -15,13 +16,21 @@ from report_worker.reports.pdf.figures import (
     plain,
     short_dates,
 )
-from report_worker.reports.pdf.fonts import FAMILIES, Fonts
+from report_worker.reports.pdf.fonts import Fonts
+from report_worker.reports.pdf.style import (
+    CHART,
+    CHART_TITLE,
+    GAP,
+    META_LINE,
+    META_SIZE,
+    RUNNING_HEAD,
+    TITLE_LINE,
+    TITLE_SIZE,
+    stylesheet,
+)
 from report_worker.reports.pdf.table import (
     BOLD,
-    CELL_PADDING,
-    LINE_HEIGHT,
     MARGIN,
-    ROW_PADDING,
     Grid,
     choose_grid,
     heading_lines,
@@ -35,47 +44,8 @@ from report_worker.reports.report import ReportSpec
 from shared.catalogue import ColumnType
 
 _FOOTER = 22.0
-_RUNNING_HEAD = 24.0
-_CHART = 168.0
-_CHART_TITLE = 20.0
-_META_SIZE = 9.0
-_META_LINE = 13.5
-_TITLE_LINE = 27.0
-_TITLE_SIZE = 20.0
-_GAP = 12.0
+_HEADING_RULE = 1.0
 _SHOWN_CHARACTERS = 3
-
-_STYLE = """
-body {{ margin: 0; color: #1f2937; font-family: {families}; }}
-.sheet {{ box-sizing: border-box; position: relative; width: {width:.2f}pt; height: {height:.2f}pt;
-  overflow: hidden; padding: {margin}pt; }}
-h1 {{ margin: 0; font-size: {title_size}pt; line-height: {title_line}pt; white-space: nowrap;
-  color: #111827; }}
-.meta {{ font-size: {meta_size}pt; line-height: {meta_line}pt; white-space: nowrap;
-  color: #4b5563; }}
-.meta b {{ color: #1f2937; }}
-.notice {{ color: #92400e; }}
-.head {{ box-sizing: border-box; border-bottom: 1.5pt solid #1f5fa8; overflow: hidden; }}
-.gap {{ height: {gap}pt; }}
-.running {{ height: {running}pt; font-size: 8pt; line-height: 12pt; color: #6b7280; }}
-.chart {{ height: {chart}pt; overflow: hidden; }}
-.chart p {{ margin: 0; font-size: 9.5pt; font-weight: bold; line-height: {chart_title}pt; }}
-table {{ border-collapse: collapse; table-layout: fixed; width: 100%; font-size: {size}pt;
-  line-height: {line_height}em; }}
-td, th {{ padding: {pad_y:.3f}em {pad_x}em; text-align: left; vertical-align: top;
-  white-space: nowrap; }}
-th {{ vertical-align: bottom; color: #374151; background: #eef2f7;
-  border-bottom: 0.75pt solid #9ca3af; }}
-tr.odd {{ background: #f5f7fa; }}
-tr.total {{ font-weight: bold; background: #eef2f7; }}
-tr.total.first td {{ border-top: 1pt solid #6b7280; }}
-.number {{ text-align: right; }}
-.cell {{ display: block; unicode-bidi: isolate; }}
-.empty {{ margin-top: 60pt; text-align: center; font-size: 12pt; color: #6b7280; }}
-.footer {{ position: absolute; left: {margin}pt; right: {margin}pt; bottom: {footer_bottom}pt;
-  font-size: 7.5pt; line-height: 10pt; color: #6b7280; white-space: nowrap; }}
-.footer .page {{ position: absolute; right: 0; top: 0; }}
-"""
 
 
 class Document:
@@ -135,26 +105,7 @@ class Document:
 
     @cached_property
     def _style(self) -> str:
-        sheet = self._grid.sheet
-        return _STYLE.format(
-            families=FAMILIES,
-            width=sheet.width,
-            height=sheet.height - 1,  # a hair less than the page, so that no second one begins
-            margin=MARGIN,
-            title_size=_TITLE_SIZE,
-            title_line=_TITLE_LINE,
-            meta_size=_META_SIZE,
-            meta_line=_META_LINE,
-            gap=_GAP,
-            running=_RUNNING_HEAD,
-            chart=_CHART,
-            chart_title=_CHART_TITLE,
-            size=sheet.font_size,
-            line_height=LINE_HEIGHT,
-            pad_y=ROW_PADDING / 2,
-            pad_x=CELL_PADDING,
-            footer_bottom=MARGIN - 14,
-        )
+        return stylesheet(self._columns, self._grid)
 
     def _chart_points(self, rows: Sequence[Sequence[str]]) -> list[tuple[str, Decimal]]:
         chart = self._type.pdf.chart
@@ -193,7 +144,7 @@ class Document:
         return cells
 
     def _meta_lines(self) -> list[str]:
-        width = self._grid.sheet.inner_width / _META_SIZE
+        width = self._grid.sheet.inner_width / META_SIZE
         about = one_line(self._type.description)
         lines = [escape(line) for line in self._metrics.wrap(about, width, max_lines=4) if line]
         request = self._spec.request
@@ -224,24 +175,21 @@ class Document:
     def _paginated(self) -> list[range]:
         sheet = self._grid.sheet
         heights = [
-            sheet.row_height(
-                max(map(len, row_lines(self._columns, row, self._grid, self._metrics)))
-            )
+            sheet.row_height(max(map(len, row_lines(row, self._grid, self._metrics))))
             for row in self._rows
         ]
-        heading = sheet.row_height(max(map(len, self._headings))) + 1
-        room = sheet.height - 2 * MARGIN - _FOOTER - heading - 2
-        chart = _CHART + _GAP if self._points else 0
-        first = room - self._head_height - _GAP - chart
-        return list(paginate(heights, first, room - _RUNNING_HEAD))
+        room = sheet.height - 2 * MARGIN - _FOOTER - self._heading_height - 2
+        chart = CHART + GAP if self._points else 0
+        first = room - self._head_height - GAP - chart
+        return list(paginate(heights, first, room - RUNNING_HEAD))
 
     @property
     def _head_height(self) -> float:
-        return len(self._title_lines) * _TITLE_LINE + len(self._meta) * _META_LINE + 8
+        return len(self._title_lines) * TITLE_LINE + len(self._meta) * META_LINE + 8
 
     @cached_property
     def _title_lines(self) -> list[str]:
-        width = self._grid.sheet.inner_width / _TITLE_SIZE / BOLD
+        width = self._grid.sheet.inner_width / TITLE_SIZE / BOLD
         return self._metrics.wrap(self.title, width, max_lines=3)
 
     @cached_property
@@ -250,6 +198,10 @@ class Document:
             heading_lines(column, width, self._metrics)
             for column, width in zip(self._columns, self._grid.widths, strict=True)
         ]
+
+    @property
+    def _heading_height(self) -> float:
+        return self._grid.sheet.row_height(max(map(len, self._headings))) + _HEADING_RULE
 
     def _first_head(self) -> str:
         title = "<br>".join(map(escape, self._title_lines))
@@ -267,12 +219,11 @@ class Document:
             chart.kind,
             self._points,
             width=self._grid.sheet.inner_width,
-            height=_CHART - _CHART_TITLE,
+            height=CHART - CHART_TITLE,
             metrics=self._metrics,
         )
-        return (
-            f'<div class="chart"><p>{escape(chart.title)}</p>{drawing}</div><div class="gap"></div>'
-        )
+        title = f"<h2>{escape(chart.title)}</h2>"
+        return f'<div class="chart">{title}{drawing}</div><div class="gap"></div>'
 
     def _running_head(self) -> str:
         dates = period(self._spec.request.date_range)
@@ -285,41 +236,29 @@ class Document:
         )
 
     def _table(self, rows: range) -> str:
-        columns = "".join(f'<col style="width:{share:.4f}%">' for share in self._column_shares)
-        headings = "".join(
-            f"<th{css}>{'<br>'.join(map(escape, lines))}</th>"
-            for css, lines in zip(self._cell_classes, self._headings, strict=True)
-        )
-        body = "".join(self._table_row(index) for index in rows)
-        return f"<table><colgroup>{columns}</colgroup><tr>{headings}</tr>{body}</table>"
+        """Place the cells one by one: where they lie is known, and a table would find it again."""
+        height = f"height:{self._heading_height:.2f}pt"
+        headings = f'<div class="row heading" style="{height}">{_cells(self._headings)}</div>'
+        return f'<div class="table">{headings}{"".join(map(self._row, rows))}</div>'
 
-    @cached_property
-    def _column_shares(self) -> list[float]:
-        widths = [width + 2 * CELL_PADDING for width in self._grid.widths]
-        return [100 * width / sum(widths) for width in widths]
-
-    def _table_row(self, index: int) -> str:
-        lines = row_lines(self._columns, self._rows[index], self._grid, self._metrics)
-        height = self._grid.sheet.row_height(max(map(len, lines)))
-        cells = "".join(
-            f"<td{css}>{_cell(cell)}</td>"
-            for css, cell in zip(self._cell_classes, lines, strict=True)
-        )
-        return f'<tr{self._row_class(index)} style="height:{height:.2f}pt">{cells}</tr>'
+    def _row(self, index: int) -> str:
+        lines = row_lines(self._rows[index], self._grid, self._metrics)
+        height = max(map(len, lines))
+        return f'<div class="row h{height}{self._row_class(index)}">{_cells(lines)}</div>'
 
     def _row_class(self, index: int) -> str:
         if index >= self.row_count:
-            return ' class="total first"' if index == self.row_count else ' class="total"'
-        return ' class="odd"' if index % 2 else ""
-
-    @cached_property
-    def _cell_classes(self) -> list[str]:
-        """The class of each column's cells: numbers stand at the right."""
-        return [' class="number"' if column.is_numeric else "" for column in self._columns]
+            return " total first" if index == self.row_count else " total"
+        return " odd" if index % 2 else ""
 
 
-def _cell(lines: Sequence[str]) -> str:
+def _cells(cells: Iterable[Sequence[str]]) -> str:
+    return "".join(map(_cell, count(), cells))
+
+
+def _cell(column: int, lines: Sequence[str]) -> str:
     text = "<br>".join(map(escape, lines))
-    if text.isascii():
-        return text
-    return f'<span class="cell" dir="auto">{text}</span>'
+    if not text:
+        return ""
+    direction = "" if text.isascii() else ' dir="auto"'
+    return f'<p class="c{column}"{direction}>{text}</p>'

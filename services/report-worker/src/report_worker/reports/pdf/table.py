@@ -52,10 +52,12 @@ _DENSE = (Sheet(*_A4[::-1], 8), Sheet(*_A4[::-1], 7), Sheet(*_A3[::-1], 7), Shee
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The width that a column's content needs, and the width at which nothing has to wrap; em."""
+    """The width that a column's content needs, and the width at which it stands well; em."""
 
     least: float
     ease: float
+    widest: float = 0.0
+    """The widest content on one line: where there is room for it, nothing wraps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Grid:
 
     sheet: Sheet
     widths: tuple[float, ...]
+    wraps: tuple[bool, ...]
+    """Whether some of the column's content needs several lines."""
 
 
 def measure(
@@ -71,7 +75,8 @@ def measure(
 ) -> list[Demand]:
     """Say what each column needs: text can wrap, everything else can't."""
     return [
-        _demand(column, max((metrics.width(row[index]) for row in rows), default=0.0), metrics)
+        # Values repeat: each is looked at once.
+        _demand(column, max(map(metrics.width, {row[index] for row in rows}), default=0.0), metrics)
         for index, column in enumerate(columns)
     ]
 
@@ -80,9 +85,9 @@ def _demand(column: Column, widest: float, metrics: TextMetrics) -> Demand:
     heading = max(metrics.width(word) for word in column.title.split(" ")) * BOLD
     ease = max(widest, heading)
     if column.type is not ColumnType.TEXT:
-        return Demand(ease, ease)
+        return Demand(ease, ease, widest)
     ease = min(ease, max(_TEXT_AT_EASE, heading))
-    return Demand(min(ease, max(_TEXT_AT_LEAST, heading)), ease)
+    return Demand(min(ease, max(_TEXT_AT_LEAST, heading)), ease, widest)
 
 
 def choose_grid(demands: Sequence[Demand]) -> Grid:
@@ -96,11 +101,17 @@ def choose_grid(demands: Sequence[Demand]) -> Grid:
         for sheet in sheets:
             available = _available(sheet, len(demands))
             if needed <= available:
-                return Grid(sheet, _shared_out(demands, available))
+                return _grid(sheet, demands)
     last = _DENSE[-1]
     missing = (at_least - _available(last, len(demands))) * last.font_size
     wide = Sheet(last.width + missing + 1, last.height, last.font_size)
-    return Grid(wide, _shared_out(demands, _available(wide, len(demands))))
+    return _grid(wide, demands)
+
+
+def _grid(sheet: Sheet, demands: Sequence[Demand]) -> Grid:
+    widths = _shared_out(demands, _available(sheet, len(demands)))
+    wraps = (demand.widest > width for demand, width in zip(demands, widths, strict=True))
+    return Grid(sheet, widths, tuple(wraps))
 
 
 def _available(sheet: Sheet, columns: int) -> float:
@@ -123,20 +134,11 @@ def heading_lines(column: Column, width: float, metrics: TextMetrics) -> list[st
     return metrics.wrap(column.title, width / BOLD, max_lines=MAX_LINES)
 
 
-def cell_lines(column: Column, text: str, width: float, metrics: TextMetrics) -> list[str]:
-    """Break a cell's text; only text wraps, figures always have their width."""
-    if column.type is not ColumnType.TEXT:
-        return [text]
-    return metrics.wrap(text, width, max_lines=MAX_LINES)
-
-
-def row_lines(
-    columns: Sequence[Column], row: Sequence[str], grid: Grid, metrics: TextMetrics
-) -> list[list[str]]:
-    """Break all cells of a row."""
+def row_lines(row: Sequence[str], grid: Grid, metrics: TextMetrics) -> list[list[str]]:
+    """Break all cells of a row; only text is ever given less than its width."""
     return [
-        cell_lines(column, text, width, metrics)
-        for column, text, width in zip(columns, row, grid.widths, strict=True)
+        metrics.wrap(text, width, max_lines=MAX_LINES) if wraps else [text]
+        for text, width, wraps in zip(row, grid.widths, grid.wraps, strict=True)
     ]
 
 

@@ -18,6 +18,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 def one_line(text: str) -> str:
     """Fold line ends and tabs into spaces, and leave other control characters out."""
+    if text.isprintable() and "  " not in text:  # as most text is, and this is told at once
+        return text.strip()
     return _SPACES.sub(" ", _CONTROL.sub("", text)).strip()
 
 
