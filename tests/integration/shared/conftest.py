@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from shared.bus.stored_log import open_log
 from shared.bus.topics import ensure_topics
 from shared.database import positions
 from shared.database.pool import Database, open_database
-from shared.events import JobStarted, OutgoingMessage, encode
+from shared.events import JobStarted, OutgoingMessage, ReceivedEvent, encode
 from shared.service import read_when_connected, running
 from shared.settings import DatabaseSettings, KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
@@ -221,7 +221,12 @@ class Reading:
 
 class StartReader(Protocol):
     def __call__(
-        self, effects: Effects, *, times: ReaderTimes = TIMES, max_records: int = 1000
+        self,
+        effects: Effects,
+        *,
+        times: ReaderTimes = TIMES,
+        max_records: int = 1000,
+        concerns: Callable[[ReceivedEvent], bool] | None = None,
     ) -> AbstractAsyncContextManager[Reading]:
         """Run a reader of the events topic that hands its batches to `effects`."""
 
@@ -229,7 +234,11 @@ class StartReader(Protocol):
 def reader_factory(settings: KafkaSettings) -> StartReader:
     @asynccontextmanager
     async def start(
-        effects: Effects, *, times: ReaderTimes = TIMES, max_records: int = 1000
+        effects: Effects,
+        *,
+        times: ReaderTimes = TIMES,
+        max_records: int = 1000,
+        concerns: Callable[[ReceivedEvent], bool] | None = None,
     ) -> AsyncIterator[Reading]:
         broker = make_broker(settings, service="test")
         connection = BusConnection(broker, settings)
@@ -243,6 +252,7 @@ def reader_factory(settings: KafkaSettings) -> StartReader:
             handle=effects.handle,
             metrics=ReaderMetrics(CollectorRegistry()),
             heartbeat=Heartbeat(limit=60.0),
+            concerns=concerns,
             max_records=max_records,
             times=times,
         )

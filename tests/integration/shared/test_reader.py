@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from local_stack.polling import poll_until
 from shared.bus import Batch
+from shared.events import ReceivedEvent
 from shared.topics import Topic
 from tests.integration.shared.conftest import (
     SECONDS,
@@ -91,6 +92,74 @@ async def test_stop_lets_the_batch_in_hand_finish(
         asyncio.get_running_loop().call_later(0.1, go_on.set)
 
     assert await effects.counts() == {make_job_id(1): 1}
+
+
+async def test_what_comes_during_a_batch_makes_one_batch(
+    log: Log, effects: Effects, start_reader: StartReader
+) -> None:
+    """Though it came one by one, and the client would have fetched the first alone."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    handle, sizes = effects.handle, list[int]()
+
+    async def handle_slowly(batch: Batch) -> None:
+        begun.set()
+        await go_on.wait()
+        await handle(batch)
+        sizes.append(len(batch.events))
+
+    effects.handle = handle_slowly  # type: ignore[method-assign] # a slower copy of itself
+    await log.write(0, partition=0)
+    async with start_reader(effects):
+        await begun.wait()
+        for number in range(1, 6):
+            await log.write(number, partition=0)
+        go_on.set()
+        await effects.wait_for(*range(6))
+
+    assert sizes == [1, 5]
+
+
+async def test_events_that_concern_nobody_cost_no_transaction_each_but_are_passed_for_good(
+    log: Log, effects: Effects, start_reader: StartReader
+) -> None:
+    wanted = make_job_id(1)
+    await log.write(*range(20))
+
+    async with start_reader(effects, concerns=lambda received: received.event.job_id == wanted):
+        for number in range(20, 30):
+            await log.write(number)
+
+        async def all_passed() -> bool:
+            return sum((await effects.positions()).values()) == 30
+
+        await poll_until(all_passed, seconds=SECONDS)
+
+    assert await effects.counts() == {wanted: 1}
+    assert effects.batches == 1
+    assert await log.committed() == await effects.positions()
+
+
+async def test_database_that_went_back_is_noticed_by_what_concerns_nobody(
+    log: Log, effects: Effects, start_reader: StartReader
+) -> None:
+    await log.write(*range(20))
+    forgotten = False
+
+    def is_forgotten(_: ReceivedEvent) -> bool:
+        return forgotten
+
+    async with start_reader(effects, concerns=is_forgotten):
+
+        async def all_passed() -> bool:
+            return sum((await effects.positions()).values()) == 20
+
+        await poll_until(all_passed, seconds=SECONDS)
+        forgotten = True
+        async with effects.database.transaction() as conn:
+            await conn.execute("UPDATE positions SET next_offset = 0")
+        await log.write(20)
+
+        await effects.wait_for(*range(21))
 
 
 async def test_batch_whose_handling_failed_is_read_again(

@@ -10,7 +10,7 @@ from typing import Final
 from starlette.applications import Starlette
 
 from notifier.client import WebhookClient
-from notifier.handlers import WANTED, EventsHandler
+from notifier.handlers import WANTED, EventsHandler, has_callback
 from notifier.metrics import NotifierMetrics
 from notifier.resolver import GuardedResolver
 from notifier.service import (
@@ -21,7 +21,7 @@ from notifier.service import (
     SenderTimes,
 )
 from notifier.settings import Settings
-from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
+from shared.bus import BusConnection, BusPublisher, LogReader, Pace, ReaderTimes, make_broker
 from shared.callback import CallbackPolicy
 from shared.clock import utc_now
 from shared.database import migrations
@@ -87,6 +87,8 @@ def build_app(settings: Settings) -> Starlette:
                 dead_letters=publisher,
                 handle=handler.handle,
                 wanted=WANTED,
+                concerns=has_callback,
+                times=ReaderTimes(pace=Pace(gather=settings.gather)),
                 metrics=ReaderMetrics(registry),
                 heartbeat=heartbeats["reader"],
             )

@@ -22,6 +22,16 @@ _UNREADABLE_ORIGIN: Final = "unreadable"
 _ANY_ADDRESS: Final = CallbackPolicy((IPv4Network("0.0.0.0/0"), IPv6Network("::/0")))
 
 
+def has_callback(received: ReceivedEvent) -> bool:
+    """Tell whether an event is one that a delivery comes of."""
+    event = received.event
+    return (
+        isinstance(event, JobCompleted | JobFailed)
+        and event.request is not None
+        and event.request.callback_url is not None
+    )
+
+
 class EventsHandler:
     """Takes batches of the events topic; jobs older than `retention` are nobody's any more."""
 

@@ -39,6 +39,9 @@ class Settings(ServiceSettings):
     """Webhooks that this process sends at once."""
     slots_per_destination: Annotated[int, Field(ge=1)] = 16
     """Webhooks that one server is sent at once, over all notifiers."""
+    gather: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """How long to leave the log alone after each look that found something, so that the ends of
+    more runs gather; a webhook is that much later at most."""
     lease: Seconds = 30.0
     """How long a notifier that fell silent keeps its attempts."""
     poll: Seconds = 5.0

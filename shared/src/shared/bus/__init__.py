@@ -2,6 +2,7 @@
 
 from shared.bus.batch import Batch, InvalidRecord
 from shared.bus.broker import BusConnection, make_broker
+from shared.bus.pace import Pace
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.bus.reader import LogReader, ReaderTimes
 
@@ -12,6 +13,7 @@ __all__ = [
     "BusUnavailableError",
     "InvalidRecord",
     "LogReader",
+    "Pace",
     "ReaderTimes",
     "make_broker",
 ]

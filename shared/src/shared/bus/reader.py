@@ -9,7 +9,7 @@ at once when a record arrives (see docs/adr/0002-reading-the-log.md).
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 import structlog
@@ -21,10 +21,12 @@ from faststream.kafka import KafkaBroker
 
 from shared.backoff import Backoff
 from shared.bus.batch import Batch, Objection, Records, read_records, type_names, unreadable_record
+from shared.bus.pace import Pace, fetching_held
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.database import positions
 from shared.database.pool import PASSING_ERRORS, TRANSIENT_ERRORS, Database
-from shared.events import JobEvent, OutgoingMessage
+from shared.database.positions import Advance, Progress
+from shared.events import JobEvent, OutgoingMessage, ReceivedEvent
 from shared.settings import KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
 from shared.telemetry.probes import Heartbeat
@@ -48,10 +50,12 @@ class ReaderTimes:
     """All in seconds."""
 
     commit_every: float = 1.0
+    """How often offsets are committed to Kafka, and positions after records without effects."""
     call_timeout: float = 10.0
     check_every: float = 5.0
     """How often a look is taken at whether the database still knows our positions."""
     retry: Backoff = field(default_factory=lambda: Backoff(first=0.1, longest=5.0))
+    pace: Pace = field(default_factory=Pace)
 
 
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka's base is untyped
@@ -87,12 +91,14 @@ class LogReader:
         heartbeat: Heartbeat,
         wanted: Collection[type[JobEvent]] | None = None,
         objection: Objection | None = None,
+        concerns: Callable[[ReceivedEvent], bool] | None = None,
         max_records: int = 1000,
         times: ReaderTimes | None = None,
     ) -> None:
         """Build a reader of `topics`.
 
-        It hands out events of the `wanted` types alone; with an `objection`, to the dead letter.
+        It hands out events of the `wanted` types alone, and of these the ones that it `concerns`
+        the handler to see; with an `objection`, to the dead letter.
         """
         self._topics = [settings.topic(topic) for topic in topics]
         self._group = group
@@ -103,12 +109,15 @@ class LogReader:
         self._heartbeat = heartbeat
         self._wanted = None if wanted is None else type_names(wanted)
         self._objection = objection
+        self._concerns = concerns
         self._max_records = max_records
         self._times = times or ReaderTimes()
         self._assignment = _Assignment()
         self._positioned_generation = _NOWHERE
         self._is_careful = False
         self._stored: dict[TopicPartition, int] = {}
+        self._passed: dict[TopicPartition, Advance] = {}
+        self._taken = 0.0
         self._checked_at = time.monotonic()
         self._uncommitted: dict[TopicPartition, int] = {}
         self._committed_at = time.monotonic()
@@ -121,8 +130,8 @@ class LogReader:
             listener=self._assignment,
             # Several assignors at once are mishandled by aiokafka.
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
-            # A fetch that leaves a partition out would otherwise stall it for half a second.
-            fetch_max_wait_ms=100,
+            # What an idle reader asks again after; a record that comes is sent at once.
+            fetch_max_wait_ms=500,
             # How long the group waits for a member that was killed: what brokers allow at least.
             session_timeout_ms=6000,
             heartbeat_interval_ms=2000,
@@ -185,17 +194,58 @@ class LogReader:
             await self._seek(consumer)
         elif self._is_positioned and self._is_check_due:
             await self._check_positions()
+        began = time.monotonic()
         records = await self._poll(consumer)
         # Whatever was read before the seek of a new assignment is read again after it.
         if not self._is_positioned:
             return
-        if records:
-            batch, letters = read_records(
-                records, self._stored, self._group, self._wanted, self._objection
-            )
-            await self._apply(batch, letters)
-        if not records or time.monotonic() - self._committed_at >= self._times.commit_every:
-            await self.commit()
+        if not records:
+            await self._note_down()
+            return
+        waited = time.monotonic() - began
+        with fetching_held(consumer):
+            await self._handle_records(records)
+            if time.monotonic() - self._committed_at >= self._times.commit_every:
+                await self._note_down()
+            await asyncio.sleep(self._rest_after(records, waited))
+
+    async def _note_down(self) -> None:
+        """Store and commit how far reading came."""
+        await self._store_passed()
+        await self.commit()
+
+    def _rest_after(self, records: Records, waited: float) -> float:
+        """Return how long to rest, in seconds; a reader that has to catch up doesn't."""
+        if sum(map(len, records.values())) >= self._max_records:
+            return 0.0
+        return self._times.pace.rest(waited=waited, taken=self._taken)
+
+    async def _handle_records(self, records: Records) -> None:
+        began = time.monotonic()
+        batch, letters = read_records(
+            records, self._stored, self._group, self._wanted, self._objection
+        )
+        if self._concerns is not None:
+            batch = replace(batch, events=list(filter(self._concerns, batch.events)))
+        await self._take_in(batch, letters)
+        self._taken = time.monotonic() - began
+
+    async def _take_in(self, batch: Batch, letters: list[OutgoingMessage]) -> None:
+        """Have a batch handled; where it would have no effect, keep its progress for the next."""
+        progress = {**self._passed, **batch.progress}
+        if batch.events or batch.invalid or letters:
+            await self._apply(replace(batch, progress=progress), letters)
+            self._passed = {}
+        else:
+            self._passed = progress
+
+    async def _store_passed(self) -> None:
+        """Store the positions after records that had no effects, which no batch took along."""
+        if self._passed:
+            async with self._database.connection() as conn:
+                await positions.save_alone(conn, self._passed)
+            self._note(self._passed)
+            self._passed = {}
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> Records:
         if self._is_careful and self._is_positioned:
@@ -216,7 +266,9 @@ class LogReader:
                 records |= await _take(consumer, partition, timeout_ms=_GLANCE_MS, max_records=1)
             except UnicodeDecodeError:
                 offset = await consumer.position(partition)
-                await self._apply(*unreadable_record(partition, offset, self._stored, self._group))
+                await self._take_in(
+                    *unreadable_record(partition, offset, self._stored, self._group)
+                )
                 consumer.seek(partition, offset + 1)
                 self._is_careful = False
         if not records:
@@ -231,6 +283,7 @@ class LogReader:
         """
         generation = self._assignment.generation
         self._uncommitted.clear()
+        self._passed = {}
         self._stored = await self._load_positions()
         async with asyncio.timeout(self._times.call_timeout):
             for partition in consumer.assignment():
@@ -308,16 +361,16 @@ class LogReader:
         except asyncio.CancelledError:
             done, _ = await asyncio.wait([handling], timeout=self._times.call_timeout)
             if done and handling.exception() is None:
-                self._note(batch)
+                self._note(batch.progress)
             handling.cancel()
             raise
-        self._note(batch)
+        self._note(batch.progress)
+        self._metrics.handled.inc(len(batch.events))
 
-    def _note(self, batch: Batch) -> None:
-        for partition, advance in batch.progress.items():
+    def _note(self, progress: Progress) -> None:
+        for partition, advance in progress.items():
             self._stored[partition] = max(advance)
             self._uncommitted[partition] = advance.next_offset
-        self._metrics.handled.inc(len(batch.events))
 
 
 async def _take(

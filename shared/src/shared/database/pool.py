@@ -59,15 +59,9 @@ class Database:
             self._borrowers -= 1
 
     @asynccontextmanager
-    async def transaction(self, *, synchronous: bool = True) -> AsyncIterator[Connection]:
-        """Lend a connection inside a transaction.
-
-        With `synchronous=False` the commit doesn't wait for the disk; a crash of the database
-        may lose it, which only suits what the log can rebuild.
-        """
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction."""
         async with self.connection() as conn, conn.transaction():
-            if not synchronous:
-                await conn.execute("SET LOCAL synchronous_commit = off")
             yield conn
 
     async def ping(self) -> None:

@@ -46,6 +46,11 @@ batch AS (
 do nothing where `lost` has rows, and its result say so."""
 
 _SAVE: Final = f"WITH {SAVING} SELECT topic || '/' || partition AS name FROM lost"  # noqa: S608 - a constant
+_SAVE_ALONE: Final = f"""
+WITH {SAVING}
+SELECT ARRAY(SELECT topic || '/' || partition FROM lost) AS lost,
+       set_config('synchronous_commit', 'off', true)
+"""  # noqa: S608 - a constant
 
 
 class Advance(NamedTuple):
@@ -81,6 +86,18 @@ async def save(conn: Connection, progress: Progress) -> None:
     """
     rows = await conn.fetch(_SAVE, *arguments(progress))
     require_none_lost([row["name"] for row in rows])
+
+
+async def save_alone(conn: Connection, progress: Progress) -> None:
+    """Store the offsets after records that had no effects, in a statement and commit of their own.
+
+    The commit doesn't wait for the disk: where a crash takes it back, the records are read again.
+
+    Raises:
+        PositionsLostError: as `save` does; then nothing is stored.
+
+    """
+    require_none_lost(await conn.fetchval(_SAVE_ALONE, *arguments(progress)))
 
 
 def arguments(progress: Progress) -> tuple[list[object], ...]:

@@ -71,11 +71,12 @@ class Deliveries:
 
     async def take_in(self, deliveries: Sequence[NewDelivery], progress: Progress) -> int:
         """Store deliveries together with the consumer's position; return how many were new."""
-        new = 0
-        # A position alone may be lost: the records before it are then read again.
-        async with self._database.transaction(synchronous=bool(deliveries)) as conn:
-            if deliveries:
-                new = await store.insert(conn, deliveries)
+        if not deliveries:
+            async with self._database.connection() as conn:
+                await positions.save_alone(conn, progress)
+            return 0
+        async with self._database.transaction() as conn:
+            new = await store.insert(conn, deliveries)
             await positions.save(conn, progress)
         self._metrics.taken_in.inc(new)
         return new
