@@ -1,7 +1,7 @@
 """The slots of a worker over a queue and children that do as they are told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -10,20 +10,17 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
-from report_worker.domain import Attempt, Ending, Outcome, ProgressReport
+from report_worker.domain import Attempt, Ending, ProgressReport
 from report_worker.metrics import WorkerMetrics
-from report_worker.service import Dispatcher, DispatcherTimes, Queue, Renewal
+from report_worker.service import Dispatcher, DispatcherTimes, Queue, Renewal, Slots
 from shared.backoff import Backoff
 from shared.events import JobAttemptEnded, JobCompleted, JobFailed, Progress
 from shared.telemetry.probes import Heartbeat
+from tests.support.report_children import ObedientChildren, attempts
 from tests.support.report_runs import GENERATED, POLICY, attempt
 from tests.support.report_worker import eventually
 
 QUICK = DispatcherTimes(beat=0.01, beat_limit=1.0, retry=Backoff(first=0.001, longest=0.01))
-
-
-def attempts(count: int) -> list[Attempt]:
-    return [attempt(token=UUID(int=number)) for number in range(1, count + 1)]
 
 
 @dataclass
@@ -85,34 +82,6 @@ class ObedientQueue:
         self.beats_failed += 1
 
 
-@dataclass
-class ObedientChildren:
-    """Each attempt ends as the test says, by its token."""
-
-    capacity: int = 2
-    outcomes: dict[UUID, "asyncio.Future[Outcome]"] = field(default_factory=dict)
-    cancelled: list[UUID] = field(default_factory=list)
-    on_progress: dict[UUID, Callable[[Progress], None]] = field(default_factory=dict)
-    stops: asyncio.Event = field(default_factory=asyncio.Event)
-    made_while_stopping: Outcome | None = None
-
-    def __post_init__(self) -> None:
-        self.stops.set()
-
-    async def execute(self, attempt: Attempt, on_progress: Callable[[Progress], None]) -> Outcome:
-        self.on_progress[attempt.token] = on_progress
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.outcomes[attempt.token] = outcome
-        try:
-            return await outcome
-        except asyncio.CancelledError:
-            self.cancelled.append(attempt.token)
-            await self.stops.wait()
-            if self.made_while_stopping is not None:
-                return self.made_while_stopping
-            raise
-
-
 class Bench:
     """A dispatcher with its loops."""
 
@@ -120,14 +89,14 @@ class Bench:
         self.now = 1000.0
         self.queue = ObedientQueue()
         self.children = ObedientChildren()
-        self.dispatcher = Dispatcher(
-            cast("Queue", self.queue),
+        self.slots = Slots(
             self.children,
-            times=QUICK,
             policy=POLICY,
             metrics=WorkerMetrics(CollectorRegistry()),
-            heartbeat=Heartbeat(limit=60),
             monotonic=lambda: self.now,
+        )
+        self.dispatcher = Dispatcher(
+            cast("Queue", self.queue), self.slots, times=QUICK, heartbeat=Heartbeat(limit=60)
         )
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""How requests of the log are judged, over a queue and a dispatcher that keep what they get."""
+"""How requests of the log are judged, over a queue and slots that keep what they get."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from report_worker.domain import Attempt, Cancellation, Deletion, NewRun, Rejection
 from report_worker.handlers import LARGEST_REQUEST, RequestsHandler
-from report_worker.service import Dispatcher, Intake, Queue
+from report_worker.service import Intake, Queue, Slots
 from shared.bus import Batch, InvalidRecord
 from shared.catalogue import Catalogue, ReportType
 from shared.clock import utc_now
@@ -62,8 +62,8 @@ class KeepingQueue:
 
 
 @dataclass
-class KeepingDispatcher:
-    """Has two free slots."""
+class KeepingSlots:
+    """Two are free."""
 
     started: list[Attempt] = field(default_factory=list)
 
@@ -88,19 +88,19 @@ def received(event: ReportRequested | AnyRequest, traceparent: str | None = None
     return ReceivedEvent(event=event, event_id="1", time="", traceparent=traceparent)
 
 
-def handler_of(queue: KeepingQueue, dispatcher: KeepingDispatcher) -> RequestsHandler:
+def handler_of(queue: KeepingQueue, slots: KeepingSlots) -> RequestsHandler:
     return RequestsHandler(
         CATALOGUE,
         IDS,
         cast("Queue", queue),
-        cast("Dispatcher", dispatcher),
+        cast("Slots", slots),
         retention=timedelta(days=7),
     )
 
 
 async def judged(*events: ReceivedEvent, invalid: Sequence[InvalidRecord] = ()) -> Intake:
     queue = KeepingQueue()
-    handler = handler_of(queue, KeepingDispatcher())
+    handler = handler_of(queue, KeepingSlots())
     await handler.handle(Batch(events=list(events), invalid=list(invalid), progress={}))
     ((intake, _),) = queue.taken
     return intake
@@ -152,7 +152,7 @@ async def test_requests_of_a_batch_keep_their_order() -> None:
 def test_what_is_asked_of_a_job_under_another_tenant_s_name_goes_to_the_dead_letter(
     kind: type[AnyRequest],
 ) -> None:
-    handler = handler_of(KeepingQueue(), KeepingDispatcher())
+    handler = handler_of(KeepingQueue(), KeepingSlots())
     assert handler.objection(received(asked(kind))) is None
     assert handler.objection(received(asked(kind, tenant="mallory"))) is not None
 
@@ -170,10 +170,10 @@ async def test_requests_of_a_job_whose_report_has_expired_are_left_alone(age: ti
 
 
 async def test_what_was_claimed_at_intake_is_started() -> None:
-    queue, dispatcher = KeepingQueue([attempt()]), KeepingDispatcher()
-    handler = handler_of(queue, dispatcher)
+    queue, slots = KeepingQueue([attempt()]), KeepingSlots()
+    handler = handler_of(queue, slots)
     await handler.handle(Batch(events=[], invalid=[], progress={}))
-    assert dispatcher.started == [attempt()]
+    assert slots.started == [attempt()]
     assert queue.taken[0][1] == 2
 
 
@@ -230,7 +230,7 @@ async def test_a_request_too_large_to_be_told_of_is_rejected_without_it(
 )
 def test_an_uncertified_job_id_goes_to_the_dead_letter(changes: dict[str, str]) -> None:
     event = requested(**changes)
-    reason = handler_of(KeepingQueue(), KeepingDispatcher()).objection(received(event))
+    reason = handler_of(KeepingQueue(), KeepingSlots()).objection(received(event))
     assert reason == f"{event.job_id} is no job id of tenant {event.tenant}"
 
 

@@ -24,6 +24,7 @@ from report_worker.service import (
     Queue,
     QueueTimes,
     Retention,
+    Slots,
     Sweeper,
     SweepTimes,
 )
@@ -135,12 +136,11 @@ def build_app(settings: Settings) -> Starlette:
                 metrics=metrics,
                 tenant_limit=settings.tenant_limit,
             )
+            slots = Slots(_Children(pool, catalogue), policy=policy, metrics=metrics)
             dispatcher = Dispatcher(
                 queue,
-                _Children(pool, catalogue),
+                slots,
                 times=DispatcherTimes(beat=settings.beat, beat_limit=settings.lease / 3),
-                policy=policy,
-                metrics=metrics,
                 heartbeat=heartbeats["beat"],
             )
             artifact_sweeper = Sweeper(
@@ -154,7 +154,7 @@ def build_app(settings: Settings) -> Starlette:
                 catalogue,
                 JobIds(jobs.key_ring, utc_now),
                 queue,
-                dispatcher,
+                slots,
                 retention=jobs.report_retention,
             )
             reader = LogReader(

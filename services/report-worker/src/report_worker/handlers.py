@@ -16,7 +16,7 @@ from report_worker.domain import (
     Request,
     Run,
 )
-from report_worker.service import Dispatcher, Intake, Queue
+from report_worker.service import Intake, Queue, Slots
 from shared import job_id
 from shared.bus import Batch, InvalidRecord
 from shared.catalogue import Catalogue
@@ -55,22 +55,22 @@ class RequestsHandler:
         catalogue: Catalogue,
         job_ids: JobIds,
         queue: Queue,
-        dispatcher: Dispatcher,
+        slots: Slots,
         *,
         retention: timedelta,
     ) -> None:
         self._catalogue = catalogue
         self._job_ids = job_ids
         self._queue = queue
-        self._dispatcher = dispatcher
+        self._slots = slots
         self._retention = retention
 
     async def handle(self, batch: Batch) -> None:
         """Store what the batch asks for and start what fits; raises where the database is away."""
         intake = self._judge(batch)
-        with self._dispatcher.reservation() as free:
-            attempts = await self._queue.take_in(intake, free_slots=free)
-            self._dispatcher.start(attempts)
+        with self._slots.reservation() as room:
+            attempts = await self._queue.take_in(intake, free_slots=room)
+            self._slots.start(attempts)
 
     def objection(self, received: ReceivedEvent) -> str | None:
         """Say why a request is none of ours: the gateway never gave the job id to its tenant.

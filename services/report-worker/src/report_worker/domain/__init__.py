@@ -17,6 +17,7 @@ from report_worker.domain.outcomes import (
     Outcome,
     Released,
 )
+from report_worker.domain.pace import Pace
 from report_worker.domain.progress import ProgressReport, never_back, progressed, started
 from report_worker.domain.requests import (
     Cancellation,
@@ -56,6 +57,7 @@ __all__ = [
     "Lost",
     "NewRun",
     "Outcome",
+    "Pace",
     "ProgressReport",
     "Rejection",
     "Released",

@@ -3,6 +3,7 @@
 from report_worker.service.dispatcher import Dispatcher, DispatcherTimes
 from report_worker.service.queue import Intake, Queue, QueueTimes, Renewal
 from report_worker.service.retention import Retention
+from report_worker.service.slots import Slots
 from report_worker.service.sweeper import Sweeper, SweepTimes
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "QueueTimes",
     "Renewal",
     "Retention",
+    "Slots",
     "SweepTimes",
     "Sweeper",
 ]

@@ -135,7 +135,8 @@ class Queue:
 
     async def finish(self, endings: Sequence[Ending], *, free_slots: int) -> list[Attempt]:
         """End attempts, and begin others in their slots."""
-        if self._hearsay.is_quiet and not any(ending.is_due_at_once for ending in endings):
+        is_nobody_to_begin = free_slots < 1 or self._hearsay.is_quiet
+        if is_nobody_to_begin and not any(ending.is_due_at_once for ending in endings):
             await self._finish_quietly(endings)
             return []
         async with self._database.transaction() as conn:
@@ -257,7 +258,7 @@ class Queue:
         return [arrival.attempt for arrival in begun]
 
     async def _finish_quietly(self, endings: Sequence[Ending]) -> None:
-        """End attempts when nothing waits for their slots; each statement is a transaction."""
+        """End attempts that none follows; each statement is a transaction."""
         async with self._database.connection() as conn:
             counted = await self._finish(conn, endings)
         self._outbox.publish([message for _, message in counted])

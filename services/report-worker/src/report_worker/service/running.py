@@ -1,4 +1,4 @@
-"""One attempt in its slot: the task that runs it, how far it has come, and why it was stopped."""
+"""One attempt in a worker: the task that runs it, how far it has come, and why it was stopped."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,13 +15,14 @@ _PROGRESS_EVERY: Final = 0.99
 
 @dataclass(slots=True)
 class Running:
-    """An attempt that is going on."""
+    """An attempt that is going on, from its claim; it has a task from when it has a slot."""
 
     attempt: Attempt
     now: Callable[[], float]
     """A clock that only goes forward, in seconds."""
     since: float = field(init=False)
     task: "asyncio.Task[object] | None" = None
+    _begun_at: float = field(init=False)
     is_stopping: bool = False
     stopped_as: Cancelled | Released | None = None
     """What its end will be; None where it is no longer ours to end."""
@@ -31,12 +32,22 @@ class Running:
     _sequence: int = 0
 
     def __post_init__(self) -> None:
-        self.since = self._told_at = self.now()
+        self.since = self._told_at = self._begun_at = self.now()
 
     @property
     def took(self) -> timedelta:
         """How long it has been going on."""
         return timedelta(seconds=self.now() - self.since)
+
+    @property
+    def ran(self) -> float:
+        """How many seconds it has had its slot."""
+        return self.now() - self._begun_at
+
+    def begin(self, task: "asyncio.Task[object]") -> None:
+        """Note that it has a slot now, and what runs it there."""
+        self.task = task
+        self._begun_at = self.now()
 
     def stop(self, stopped_as: Cancelled | Released | None) -> bool:
         """Begin to stop it; false where that has begun before, and for the same reason goes on."""
