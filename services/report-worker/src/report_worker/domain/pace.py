@@ -6,10 +6,10 @@ from typing import Final
 _LATELY: Final = 32
 """Attempts that are looked back upon."""
 
-_QUICK: Final = 0.1
+_QUICK: Final = 0.25
 """Seconds that each of them may have taken; one that took longer can come again."""
 
-_WAIT: Final = 0.05
+_WAIT: Final = 0.1
 """Seconds after which the last of those that wait shall begin."""
 
 _MOST_PER_SLOT: Final = 8

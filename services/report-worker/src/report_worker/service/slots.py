@@ -71,7 +71,11 @@ class Slots:
         self._reserved = 0
         self._is_closed = False
         self.changed = asyncio.Event()
-        """Set when an attempt has ended, for whoever records it and claims the next."""
+        """Set when ends are to be recorded and others claimed.
+
+        While slots are fed by what waits, that is when enough has gathered for both to be worth a
+        transaction; nobody's client waits for it meanwhile but those of a long queue.
+        """
 
     @contextmanager
     def reservation(self) -> Iterator[int]:
@@ -89,6 +93,7 @@ class Slots:
             running = Running(attempt, self._monotonic)
             if self._is_closed:
                 self._end(running, Released())
+                self.changed.set()
             else:
                 self._waiting[attempt.token] = running
         self.fill()
@@ -197,7 +202,8 @@ class Slots:
         if outcome is not None:
             self._end(running, outcome)
         self.fill()
-        self.changed.set()
+        if running.is_stopping or not self._waiting or self._room():
+            self.changed.set()
 
     def _stop(self, token: UUID, stopped_as: Cancelled | Released | None) -> bool:
         """Begin to stop an attempt, at once where it has no slot; false where there is no need."""
@@ -205,6 +211,7 @@ class Slots:
         if waiting is not None:
             if stopped_as is not None:
                 self._end(waiting, stopped_as)
+            self.changed.set()
             return True
         running = self._running.get(token)
         return running is not None and running.stop(stopped_as)
@@ -217,4 +224,3 @@ class Slots:
             _log.exception("outcome makes no event", job_id=attempt.job_id)
             ending = domain.ending(attempt, domain.INTERNAL_ERROR, running.took, self._policy)
         self._ended[attempt.token] = ending
-        self.changed.set()
