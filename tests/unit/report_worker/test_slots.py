@@ -93,7 +93,7 @@ async def test_a_reservation_keeps_its_room_from_others(bench: Bench) -> None:
 
 
 async def test_where_attempts_take_milliseconds_some_may_wait_for_a_slot(bench: Bench) -> None:
-    await bench.work_off(*[0.02] * LATELY)
+    await bench.work_off(*[0.04] * LATELY)
     assert bench.room == 2 + 2 * 5
     bench.start(*attempts(12))
     await eventually(lambda: bench.begun == [1, 2])
@@ -103,12 +103,12 @@ async def test_where_attempts_take_milliseconds_some_may_wait_for_a_slot(bench: 
 
 
 async def test_more_are_claimed_when_half_of_what_may_wait_is_used_up(bench: Bench) -> None:
-    await bench.work_off(*[0.02] * LATELY)
+    await bench.work_off(*[0.04] * LATELY)
     bench.start(*attempts(12))
     for token in range(1, 6):
-        await bench.end(token, after=0.01)
+        await bench.end(token, after=0.02)
         assert bench.room == 0
-    await bench.end(6, after=0.01)
+    await bench.end(6, after=0.02)
     assert bench.room == 6
 
 
@@ -116,16 +116,16 @@ async def test_more_are_claimed_when_half_of_what_may_wait_is_used_up(bench: Ben
 async def test_none_may_wait_where_one_of_the_last_attempts_was_slow(
     bench: Bench, slow_one: int
 ) -> None:
-    seconds = [0.02] * LATELY
+    seconds = [0.04] * LATELY
     seconds[slow_one] = 0.3
     await bench.work_off(*seconds)
     assert bench.room == 2
-    await bench.work_off(*[0.02] * (slow_one + 1))
+    await bench.work_off(*[0.04] * (slow_one + 1))
     assert bench.room > 2
 
 
 async def test_a_slot_that_a_long_attempt_holds_is_not_waited_for(bench: Bench) -> None:
-    await bench.work_off(*[0.02] * LATELY)
+    await bench.work_off(*[0.04] * LATELY)
     bench.start(*attempts(1))
     assert bench.room == 1 + 2 * 5
     bench.now += 10
@@ -146,13 +146,13 @@ async def test_the_tenant_with_the_fewest_running_goes_next(bench: Bench) -> Non
 
 
 async def test_ends_are_recorded_in_company_while_slots_are_fed_by_what_waits(bench: Bench) -> None:
-    await bench.work_off(*[0.02] * LATELY)
+    await bench.work_off(*[0.04] * LATELY)
     bench.start(*attempts(12))
     bench.slots.changed.clear()
     for token in range(1, 6):
-        await bench.end(token, after=0.01)
+        await bench.end(token, after=0.02)
         assert not bench.slots.changed.is_set()
-    await bench.end(6, after=0.01)
+    await bench.end(6, after=0.02)
     assert bench.slots.changed.is_set()
 
 
@@ -164,7 +164,7 @@ async def test_an_end_is_recorded_at_once_where_nothing_waits(bench: Bench) -> N
 
 
 async def test_an_end_that_a_client_asked_for_is_recorded_at_once(bench: Bench) -> None:
-    await bench.work_off(*[0.02] * LATELY)
+    await bench.work_off(*[0.04] * LATELY)
     bench.start(*attempts(12))
     await eventually(lambda: bench.begun == [1, 2])
     bench.slots.changed.clear()

@@ -9,7 +9,7 @@ _LATELY: Final = 32
 _QUICK: Final = 0.25
 """Seconds that each of them may have taken; one that took longer can come again."""
 
-_WAIT: Final = 0.1
+_WAIT: Final = 0.2
 """Seconds after which the last of those that wait shall begin."""
 
 _MOST_PER_SLOT: Final = 8

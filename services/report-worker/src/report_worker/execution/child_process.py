@@ -13,7 +13,7 @@ import structlog
 
 from report_worker.execution.channel import Channel, open_channel
 from report_worker.execution.environment import child_environment
-from report_worker.execution.memory import private_bytes
+from report_worker.execution.memory import MemoryGauge
 from report_worker.execution.protocol import (
     REPLIES,
     Assignment,
@@ -44,6 +44,7 @@ class ChildProcess:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._gauge = MemoryGauge(process.pid)
         self._channel: Channel | None = None
         self._on_progress: Callable[[Progress], None] | None = None
         self._awaited: tuple[type[Reply], ...] = ()
@@ -104,7 +105,7 @@ class ChildProcess:
     @property
     def memory(self) -> int:
         """Bytes that it uses."""
-        return private_bytes(self.pid)
+        return self._gauge.private_bytes
 
     def kill_for_memory(self) -> None:
         """Kill, and remember that it was for the memory that it took."""
@@ -126,6 +127,7 @@ class ChildProcess:
 
     async def ended(self) -> None:
         """Wait for the end of a child that was killed, but not for ever."""
+        self._gauge.close()
         try:
             async with asyncio.timeout(_EXIT_TIMEOUT):
                 await self._process.wait()

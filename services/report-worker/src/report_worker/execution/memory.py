@@ -7,21 +7,41 @@ from pathlib import Path
 from typing import Final
 
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_LINE: Final = 256
+"""Bytes, more than the kernel's line has."""
+
 _HEADROOM: Final = 2
 _OUT_OF_MEMORY_SCORE: Final = "500"
 
 
-def private_bytes(pid: int) -> int:
-    """Return the bytes of a process's own memory that are in use; 0 where that can't be known.
+class MemoryGauge:
+    """Tells how much memory a process uses; asked after each job, so its file is kept open.
 
     What it shares (libraries, mapped fonts) costs the machine only once and isn't counted. What is
     mapped but never touched costs nothing, so a limit on the address space would hit the innocent.
     """
-    try:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-    except (OSError, ValueError):
-        return 0
-    return (int(resident) - int(shared)) * _PAGE
+
+    def __init__(self, pid: int) -> None:
+        self._file: int | None = None
+        with suppress(OSError):
+            self._file = os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def private_bytes(self) -> int:
+        """Bytes of the process's own memory that are in use; 0 where that can't be known."""
+        if self._file is None:
+            return 0
+        try:
+            _, resident, shared, *_ = os.pread(self._file, _LINE, 0).split()
+        except (OSError, ValueError):
+            return 0
+        return (int(resident) - int(shared)) * _PAGE
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def limit_own_memory(limit: int) -> None:
