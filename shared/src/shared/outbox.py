@@ -1,13 +1,14 @@
 """The transactional outbox: an event is stored with the change that it tells of, then published.
 
-There is no leader. After its commit a process publishes its own rows from memory and deletes
-them on acknowledgement; rows that stay (a crash, a broker away) are taken by any process's
-sweeper. So the order within a job is usual, not promised.
+There is no leader. After its commit a process publishes its own rows from memory, and deletes
+them, several together, soon after their acknowledgement; rows that stay (a crash, a broker away)
+are taken by any process's sweeper. So the order within a job is usual, not promised.
 """
 
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
@@ -73,6 +74,9 @@ class OutboxTimes:
 
     left_behind_after: float = 5.0
     sweep_every: float = 2.0
+    forget_after: float = 0.5
+    """When the row of an acknowledged message is deleted: a deletion of many costs as one of one.
+    Far below `left_behind_after`, after which it would be published again."""
 
 
 def columns(messages: Sequence[OutgoingMessage]) -> tuple[list[object], ...]:
@@ -107,6 +111,8 @@ class Outbox:
         self._metrics = metrics
         self._times = times or OutboxTimes()
         self._fresh: list[OutgoingMessage] = []
+        self._acknowledged: list[UUID] = []
+        self._forget_at: float | None = None
         self._wake = asyncio.Event()
         self._publishing = asyncio.Lock()
 
@@ -118,9 +124,12 @@ class Outbox:
     async def run_publisher(self) -> None:
         """Publish fresh messages for ever: each round takes all that arrived during the last."""
         while True:
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._forget_at):
+                    await self._wake.wait()
             self._wake.clear()
             await self._publish_fresh()
+            await self._forget_if_due()
 
     async def drain(self) -> None:
         """Publish what is queued and wait for what is on its way.
@@ -128,6 +137,7 @@ class Outbox:
         What fails stays in the table for a sweeper. Bounded by the time limits of bus and database.
         """
         await self._publish_fresh()
+        await self._forget()
 
     async def run_sweeper(self) -> None:
         """Publish for ever what was left behind, with backoff while bus or database are away."""
@@ -152,14 +162,37 @@ class Outbox:
     async def _publish(self, messages: Sequence[OutgoingMessage]) -> None:
         try:
             acknowledged = await self._publisher.publish(messages)
-            if acknowledged:
-                async with self._database.connection() as conn:
-                    await conn.execute(_FORGET, [m.event_id for m in acknowledged])
         except _PASSING as error:
             # Nothing is lost: the rows are in the table, and a second copy is the same event.
             _log.warning("outbox publish put off", error=type(error).__name__, count=len(messages))
             return
         self._metrics.published.inc(len(acknowledged))
+        self._acknowledged += [message.event_id for message in acknowledged]
+        if self._acknowledged and self._forget_at is None:
+            self._forget_at = asyncio.get_running_loop().time() + self._times.forget_after
+
+    async def _forget_if_due(self) -> None:
+        is_late = self._forget_at is not None and (
+            self._forget_at <= asyncio.get_running_loop().time()
+        )
+        if is_late or len(self._acknowledged) >= _BATCH:
+            await self._forget()
+
+    async def _forget(self) -> None:
+        """Delete the rows of what was acknowledged; what fails is left to a sweeper."""
+        async with self._publishing:
+            acknowledged, self._acknowledged, self._forget_at = self._acknowledged, [], None
+            if not acknowledged:
+                return
+            try:
+                async with self._database.connection() as conn:
+                    await conn.execute(_FORGET, acknowledged)
+            except PASSING_ERRORS as error:
+                _log.warning(
+                    "published events not deleted yet",
+                    error=type(error).__name__,
+                    count=len(acknowledged),
+                )
 
     async def _sweep(self) -> int:
         async with self._database.transaction() as conn:

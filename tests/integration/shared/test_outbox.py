@@ -81,6 +81,13 @@ async def left(pool: Database) -> set[bytes]:
         return {row["key"] for row in await conn.fetch("SELECT key FROM outbox")}
 
 
+async def poll_until_published(made: Outbox, count: int) -> None:
+    async def is_published() -> bool:
+        return len(made._acknowledged) == count
+
+    await poll_until(is_published, seconds=SECONDS)
+
+
 async def wait_until_empty(pool: Database) -> None:
     async def is_empty() -> bool:
         try:
@@ -102,6 +109,27 @@ async def test_committed_messages_are_published_in_order_and_their_rows_deleted(
         await wait_until_empty(pool)
 
     assert bus.published == messages
+
+
+async def test_acknowledged_rows_are_deleted_together_after_a_moment(pool: Database) -> None:
+    times = OutboxTimes(left_behind_after=3600, forget_after=3600)
+    async with running_outbox(pool, Bus(), times) as made:
+        await commit(pool, message(1), message(2))
+        for number in (1, 2):
+            made.publish([message(number)])
+            await poll_until_published(made, number)
+        assert await left(pool) == {message(1).key, message(2).key}
+        await made.drain()
+        assert await left(pool) == set()
+
+
+async def test_acknowledged_rows_do_not_pile_up_until_then(pool: Database) -> None:
+    times = OutboxTimes(left_behind_after=3600, forget_after=3600)
+    messages = [message(number) for number in range(501)]
+    async with running_outbox(pool, Bus(), times) as made:
+        await commit(pool, *messages)
+        made.publish(messages)
+        await wait_until_empty(pool)
 
 
 async def test_what_was_never_committed_is_in_no_table(pool: Database) -> None:
