@@ -27,6 +27,19 @@ class Run:
     traceparent: str | None
 
 
+class RunFields(TypedDict):
+    """The fields of a run, to make one of its kinds from another or from a row."""
+
+    job_id: JobId
+    run: int
+    tenant: str
+    created_at: datetime
+    report_type: str
+    format: str
+    request: RequestedReport | None
+    traceparent: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun(Run):
     """A run as intake stores it; its first attempt has to begin before `start_by`."""
@@ -52,9 +65,9 @@ class Attempt(Run):
     losses: int
 
 
-def first_attempt(run: NewRun, token: UUID, started_at: datetime) -> Attempt:
-    """Return the attempt that begins as its run arrives."""
-    return Attempt(
+def run_fields(run: Run) -> RunFields:
+    """Return what a run of any kind says of itself."""
+    return RunFields(
         job_id=run.job_id,
         run=run.run,
         tenant=run.tenant,
@@ -63,11 +76,13 @@ def first_attempt(run: NewRun, token: UUID, started_at: datetime) -> Attempt:
         format=run.format,
         request=run.request,
         traceparent=run.traceparent,
-        attempt=1,
-        token=token,
-        started_at=started_at,
-        failures=0,
-        losses=0,
+    )
+
+
+def first_attempt(run: NewRun, token: UUID, started_at: datetime) -> Attempt:
+    """Return the attempt that begins as its run arrives."""
+    return Attempt(
+        **run_fields(run), attempt=1, token=token, started_at=started_at, failures=0, losses=0
     )
 
 

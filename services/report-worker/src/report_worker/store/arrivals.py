@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from report_worker.domain import Attempt, NewRun
-from report_worker.store.rows import stored_request
+from report_worker.store import rows
 from shared import outbox
 from shared.database import positions
 from shared.database.pool import Connection
@@ -16,14 +16,10 @@ from shared.events import OutgoingMessage
 # already was taken in before, and is left alone.
 _BEGIN: Final = f"""
 WITH {positions.SAVING}, begun AS (
-    INSERT INTO runs (job_id, run, tenant, created_at, report_type, format, request, traceparent,
-                      start_by, attempt, token, started_at, state, lease_until)
-    SELECT n.*, 'running', now() + make_interval(secs => $16)
-    FROM unnest($5::text[], $6::int[], $7::text[], $8::timestamptz[], $9::text[], $10::text[],
-                $11::text[], $12::text[], $13::timestamptz[], $14::int[], $15::uuid[],
-                $17::timestamptz[])
-         AS n(job_id, run, tenant, created_at, report_type, format, request, traceparent,
-              start_by, attempt, token, started_at)
+    INSERT INTO runs ({rows.COLUMNS}, attempt, token, started_at, state, lease_until)
+    SELECT n.*, 'running', now() + make_interval(secs => $17)
+    FROM unnest({rows.parameters(first=5)}, $14::int[], $15::uuid[], $16::timestamptz[])
+         AS n({rows.COLUMNS}, attempt, token, started_at)
     WHERE NOT EXISTS (SELECT FROM lost)
       AND NOT EXISTS (SELECT FROM runs r WHERE r.job_id = n.job_id)
     ON CONFLICT (job_id, run) DO NOTHING
@@ -66,26 +62,17 @@ async def begin(
     """
     # In one order everywhere, so that two workers that store the same runs don't deadlock.
     arrivals = sorted(arrivals, key=lambda arrival: arrival.run.job_id)
-    runs = [arrival.run for arrival in arrivals]
     attempts = [arrival.attempt for arrival in arrivals]
-    rows = await conn.fetch(
+    begun = await conn.fetch(
         _BEGIN,
         *positions.arguments(progress),
-        [r.job_id for r in runs],
-        [r.run for r in runs],
-        [r.tenant for r in runs],
-        [r.created_at for r in runs],
-        [r.report_type for r in runs],
-        [r.format for r in runs],
-        [stored_request(r) for r in runs],
-        [r.traceparent for r in runs],
-        [r.start_by for r in runs],
+        *rows.columns([arrival.run for arrival in arrivals]),
         [a.attempt for a in attempts],
         [a.token for a in attempts],
-        lease,
         [a.started_at for a in attempts],
+        lease,
         *outbox.columns([arrival.message for arrival in arrivals]),
     )
-    positions.require_none_lost(rows[0]["lost"])
-    begun = {row["token"] for row in rows}
-    return [arrival for arrival in arrivals if arrival.attempt.token in begun]
+    positions.require_none_lost(begun[0]["lost"])
+    tokens = {row["token"] for row in begun}
+    return [arrival for arrival in arrivals if arrival.attempt.token in tokens]

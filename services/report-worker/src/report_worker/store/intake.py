@@ -1,13 +1,13 @@
 """What requests do to the runs: new ones, and those that are to be stopped or forgotten."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from report_worker.domain import NewRun, Run, WaitingRun
-from report_worker.store.rows import stored_request, waiting_run_of
+from report_worker.store import rows
 from shared.database.pool import Connection
 
 RunKey = tuple[str, int]
@@ -15,14 +15,10 @@ RunKey = tuple[str, int]
 
 # The runs of a job come in rising order, so one that isn't above all known ones has been here.
 # Attempts are counted over the job's life: a later run goes on where the earlier one ended.
-_INSERT: Final = """
-INSERT INTO runs (job_id, run, tenant, created_at, report_type, format, request, traceparent,
-                  start_by, state, attempt)
+_INSERT: Final = f"""
+INSERT INTO runs ({rows.COLUMNS}, state, attempt)
 SELECT n.*, coalesce(known.attempt, 0)
-FROM unnest($1::text[], $2::int[], $3::text[], $4::timestamptz[], $5::text[], $6::text[],
-            $7::text[], $8::text[], $9::timestamptz[], $10::text[])
-     AS n(job_id, run, tenant, created_at, report_type, format, request, traceparent,
-          start_by, state)
+FROM unnest({rows.parameters(first=1)}, $10::text[]) AS n({rows.COLUMNS}, state)
 CROSS JOIN LATERAL (
     SELECT max(r.run) AS run, max(r.attempt) AS attempt, count(r.deleted_at) AS deleted
     FROM runs r WHERE r.job_id = n.job_id
@@ -30,7 +26,7 @@ CROSS JOIN LATERAL (
 WHERE known.run IS NULL OR (known.run < n.run AND known.deleted = 0)
 ON CONFLICT (job_id, run) DO NOTHING
 RETURNING job_id, run
-"""
+"""  # noqa: S608 - built from constants
 
 # A client can only retry what it saw FAILED. So the end of the earlier run is in the log, and
 # where this database doesn't know it, it has lost it (docs/adr/0007-requests-meet-the-queue.md).
@@ -100,23 +96,12 @@ async def insert(
     # In one order everywhere, so that two workers that store the same runs don't deadlock.
     runs = sorted(runs, key=lambda run: (run.job_id, run.run))
     states = ["ended" if (r.job_id, r.run) in ended else "queued" for r in runs]
-    rows = await conn.fetch(
-        _INSERT,
-        [r.job_id for r in runs],
-        [r.run for r in runs],
-        [r.tenant for r in runs],
-        [r.created_at for r in runs],
-        [r.report_type for r in runs],
-        [r.format for r in runs],
-        [
-            stored_request(r) if state == "queued" else None
-            for r, state in zip(runs, states, strict=True)
-        ],
-        [r.traceparent for r in runs],
-        [r.start_by for r in runs],
-        states,
-    )
-    return {(row["job_id"], row["run"]) for row in rows}
+    stored = [
+        replace(run, request=None) if state == "ended" else run
+        for run, state in zip(runs, states, strict=True)
+    ]
+    added = await conn.fetch(_INSERT, *rows.columns(stored), states)
+    return {(row["job_id"], row["run"]) for row in added}
 
 
 async def supersede(conn: Connection, added: Collection[RunKey]) -> None:
@@ -128,14 +113,14 @@ async def supersede(conn: Connection, added: Collection[RunKey]) -> None:
 
 async def lock(conn: Connection, runs: Sequence[tuple[str, int | None]]) -> Stoppable:
     """Lock the given runs as far as they go on; None for all runs of a job."""
-    rows = await conn.fetch(_LOCK, [job_id for job_id, _ in runs], [run for _, run in runs])
+    found = await conn.fetch(_LOCK, [job_id for job_id, _ in runs], [run for _, run in runs])
     running = {
         row["token"]: row["job_id"]
-        for row in rows
+        for row in found
         if row["state"] == "running" and row["cancel_requested_at"] is None
     }
-    waiting = [waiting_run_of(row) for row in rows if row["state"] == "queued"]
-    return Stoppable(waiting, running, rows[0]["seen_at"] if rows else None)
+    waiting = [rows.waiting_run_of(row) for row in found if row["state"] == "queued"]
+    return Stoppable(waiting, running, found[0]["seen_at"] if found else None)
 
 
 async def end_waiting(conn: Connection, runs: Sequence[Run]) -> None:
