@@ -164,6 +164,14 @@ def _line(event: AnyJobEvent) -> tuple[tuple[int, int], str] | None:
             return None
 
 
+def _command(pid: str) -> bytes:
+    """Return how a process was started; nothing for one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """One running process."""
@@ -181,11 +189,18 @@ class Worker:
 
     @property
     def children(self) -> set[int]:
-        """The ids of its child processes."""
+        """The ids of the processes that run its reports."""
+        return self._started(b"report_worker.execution.child")
+
+    @property
+    def guards(self) -> set[int]:
+        """The id of the process that ends what they started, should the worker be killed."""
+        return self._started(b"guard.py")
+
+    def _started(self, mark: bytes) -> set[int]:
         pid = self.process.identity.pid
-        return {
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        }
+        started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {int(child) for child in started if mark in _command(child)}
 
     @property
     def log(self) -> str:

@@ -4,8 +4,30 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+import yaml
+
 from shared.events import JobCompleted, JobFailed, JobStarted
+from tests.support.plugins import DECLARED, install_plugin
 from tests.support.report_worker import Gate, Worker, WorkerBench, eventually
+
+OFFSPRING = """
+import asyncio, os, subprocess, sys, time
+from pathlib import Path
+
+from report_worker.plugins import ReportPlugin
+
+async def rows(report):
+    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    forked = os.fork()
+    if not forked:
+        time.sleep(3600)
+    Path(__file__).with_name("offspring.txt").write_text(f"{started.pid} {forked}")
+    await asyncio.sleep(3600)
+    yield []
+
+plugin = ReportPlugin(rows, columns=("day", "total"))
+"""
 
 
 def is_running(pid: int) -> bool:
@@ -115,6 +137,29 @@ async def test_a_killed_worker_leaves_no_child_and_its_jobs_run_again(
     await gate.open()
     for job in jobs:
         await bench.told(job, "1 started", "1 LOST", "2 started", "2 completed")
+
+
+@pytest.mark.parametrize("is_guard_killed", [False, True])
+async def test_a_killed_worker_leaves_nothing_that_its_reports_started(
+    bench: WorkerBench, tmp_path: Path, *, is_guard_killed: bool
+) -> None:
+    install_plugin(tmp_path, OFFSPRING, name="offspring")
+    declared = DECLARED | {"name": "OFFSPRING", "plugin": "offspring"}
+    (tmp_path / "catalogue" / "offspring.yaml").write_text(yaml.safe_dump(declared))
+    bench.environment["PYTHONPATH"] = str(tmp_path)
+    worker = await bench.start_worker(slots="1")
+    await bench.submit("OFFSPRING")
+    told = tmp_path / "offspring.txt"
+    await eventually(lambda: told.exists() and len(told.read_text().split()) == 2)
+    offspring = [int(pid) for pid in told.read_text().split()]
+    assert all(map(is_running, offspring))
+    if is_guard_killed:
+        guards = worker.guards
+        for guard in guards:
+            os.kill(guard, signal.SIGKILL)
+        await eventually(lambda: len(worker.guards - guards) == 1)
+    await worker.kill()
+    await eventually(lambda: not any(map(is_running, offspring)))
 
 
 async def test_a_stopping_worker_lets_its_jobs_end(bench: WorkerBench, gate: Gate) -> None:

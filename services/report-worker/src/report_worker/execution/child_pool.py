@@ -9,6 +9,7 @@ import structlog
 
 from report_worker.domain import TIMED_OUT, Failure, Generated, LossReason, Lost, Outcome
 from report_worker.execution.child_process import ChildProcess
+from report_worker.execution.guard_process import Guard
 from report_worker.execution.protocol import Assignment, Done, Failed, OutOfMemory, Setup
 from shared.backoff import Backoff
 from shared.events import Progress
@@ -29,6 +30,7 @@ class ChildPool:
     def __init__(self, setup: Setup, *, size: int) -> None:
         self._setup = setup
         self._size = size
+        self._guard = Guard()
         self._alive: set[ChildProcess] = set()
         self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
@@ -52,6 +54,7 @@ class ChildPool:
         """
         keepers = [asyncio.create_task(self._keep(is_ready)) for _ in range(self._size)]
         keepers.append(asyncio.create_task(self._watch_memory()))
+        keepers.append(asyncio.create_task(self._guard.keep()))
         try:
             yield
         finally:
@@ -113,6 +116,7 @@ class ChildPool:
         """Keep one child alive for ever."""
         while True:
             child = await self._start_patiently()
+            self._guard.watch(child.pid)
             self._alive.add(child)
             self._idle.put_nowait(child)
             is_ready()
@@ -122,6 +126,7 @@ class ChildPool:
             finally:
                 self._discard(child)
                 await child.ended()
+                self._guard.forget(child.pid)
 
     async def _start_patiently(self) -> ChildProcess:
         """Start a child, however often it takes."""
