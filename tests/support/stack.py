@@ -1,9 +1,9 @@
 """The four services as real processes, for tests of the whole: one stack per test."""
 
 import os
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from local_stack.configuration import Addresses, generated_keys, service_environment
@@ -27,6 +27,12 @@ Overrides = Mapping[str, Mapping[str, str]]
 """Environment variables by service name; those under `*` go to every service."""
 
 EVERY_SERVICE: Final = "*"
+TWO_OF_EACH: Final = tuple(
+    process
+    for service in SERVICES
+    for process in (service, replace(service, name=f"{service.name}-2"))
+)
+"""Every service with a second process, which has the settings of the first: `gateway-2`."""
 _INHERITED: Final = ("PATH", "HOME", "LANG", "TZ", "VIRTUAL_ENV")
 
 
@@ -157,11 +163,15 @@ async def own_stack_files(
 
 @asynccontextmanager
 async def run_stack(
-    files: StackFiles, *, overrides: Overrides, without: Collection[str]
+    files: StackFiles,
+    *,
+    overrides: Overrides,
+    without: Collection[str],
+    services: Sequence[Service] = SERVICES,
 ) -> AsyncIterator[SystemStack]:
     """Run the services on the given servers, and stop them after the body."""
     ports = Ports(files.directory.ports)
-    chosen = {service.name: ports.choose(service.name) for service in SERVICES}
+    chosen = {service.name: ports.choose(service.name) for service in services}
     async with AsyncExitStack() as cleanup:
         supervisor = Supervisor()
         cleanup.push_async_callback(supervisor.stop_all)
@@ -171,9 +181,10 @@ async def run_stack(
             ports=chosen,
             environments={
                 service.name: _environment(service, files, chosen, overrides)
-                for service in SERVICES
+                for service in services
             },
             supervisor=supervisor,
+            services=services,
         )
         await group.prepare()
         await group.start_all(without=without)
@@ -199,7 +210,8 @@ def _environment(
     service: Service, files: StackFiles, ports: Mapping[str, int], overrides: Overrides
 ) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    settings = {**overrides.get(EVERY_SERVICE, {}), **overrides.get(service.name, {})}
+    own = overrides.get(service.module.replace("_", "-"), {})
+    settings = {**overrides.get(EVERY_SERVICE, {}), **own}
     return service_environment(
         service,
         directory=files.directory,

@@ -1,7 +1,7 @@
 """The report types of the system tests: the shipped ones, and some that behave in special ways."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,15 +61,19 @@ CLOSE_GATE: Final = "UPDATE shop.gate SET is_closed = true"
 _GATEWAY_ALONE: Final = (_report_type(KNOWN_TO_GATEWAY, "SELECT 1 AS number"),)
 
 
-def write_catalogues(folder: Path) -> Mapping[str, Path]:
-    """Write the catalogue of each service that reads one; return the folders by service."""
-    types = {"gateway": (*_SPECIAL, *_GATEWAY_ALONE), "report-worker": _SPECIAL}
+def write_catalogues(folder: Path, more: Collection[Mapping[str, Any]] = ()) -> Mapping[str, Path]:
+    """Write the catalogue of each service that reads one; return the folders by service.
+
+    Both know the types of `more`, as their files declare them.
+    """
+    known = (*_SPECIAL, *more)
+    types = {"gateway": (*known, *_GATEWAY_ALONE), "report-worker": known}
     folders = {service: folder / f"catalogue-{service}" for service in types}
     for service, own_types in types.items():
         shutil.copytree(CATALOGUE, folders[service])
         for report_type in own_types:
             path = folders[service] / f"{report_type['name'].lower()}.yaml"
-            path.write_text(yaml.safe_dump(report_type, sort_keys=False))
+            path.write_text(yaml.safe_dump(dict(report_type), sort_keys=False))
     return folders
 
 

@@ -3,15 +3,17 @@
 import json
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from local_stack.configuration import generated_keys
 from local_stack.paths import StackDirectory
 from local_stack.ports import LOOPBACK
+from local_stack.services import SERVICES, Service
 from local_stack.source_data import generate
 from shared.keyring import KeyRing
 from tests.support.client import ReportsClient, reports_client
@@ -86,12 +88,17 @@ class Installation:
 
 @asynccontextmanager
 async def run_installation(
-    servers: Servers, *, worker: Settings = _NONE, notifier: Settings = _NONE
+    servers: Servers,
+    *,
+    worker: Settings = _NONE,
+    notifier: Settings = _NONE,
+    services: Sequence[Service] = SERVICES,
+    report_types: Collection[Mapping[str, Any]] = (),
 ) -> AsyncIterator[Installation]:
-    """Run the four services with the tests' catalogue and generated orders.
+    """Run the services with the tests' catalogue and generated orders.
 
     They give up sooner than the shipped defaults would; `worker` and `notifier` are further
-    settings of these services.
+    settings of these services, `report_types` more types for the catalogue.
     """
     name = secrets.token_hex(6)
     directory = StackDirectory(servers.directory.root / f"stack-{name}")
@@ -99,19 +106,24 @@ async def run_installation(
         await generate(files.database.admin, orders=ORDERS)
         keys = Keys(generated_keys(directory))
         with _port_without_listener() as dead_port:
-            overrides = _overrides(files, dead_port, worker=worker, notifier=notifier)
+            catalogues = write_catalogues(directory.root, report_types)
+            overrides = _overrides(files, catalogues, dead_port, worker=worker, notifier=notifier)
             async with (
                 run_receiver(keys.signing_secret) as receiver,
-                run_stack(files, overrides=overrides, without=()) as stack,
+                run_stack(files, overrides=overrides, without=(), services=services) as stack,
                 reports_client(stack.gateway_url) as client,
             ):
                 yield Installation(stack, servers, client, receiver, keys)
 
 
 def _overrides(
-    files: StackFiles, dead_port: int, *, worker: Settings, notifier: Settings
+    files: StackFiles,
+    catalogues: Mapping[str, Path],
+    dead_port: int,
+    *,
+    worker: Settings,
+    notifier: Settings,
 ) -> Mapping[str, Settings]:
-    catalogues = write_catalogues(files.directory.root)
     sources = {
         SOURCE: files.database.report_source,
         AWAY: f"postgresql://reader:{SOURCE_PASSWORD}@{LOOPBACK}:{dead_port}/away",

@@ -18,7 +18,7 @@ from tests.system.load import (
     submit_many,
     wait_until_all_completed,
 )
-from tests.system.processes import processes_of
+from tests.system.processes import processes_of, wait_until_only
 from tests.system.read_model import wait_until_verified
 
 JOBS = 200
@@ -66,18 +66,6 @@ async def crash_everything(
     await kill_service(stack, "notifier")
 
 
-async def assert_nothing_else_runs(stack: SystemStack) -> None:
-    """The services and the worker's warm children run, and no child of a killed worker."""
-    for name in stack.processes:
-        await stack.wait_until_ready(name)
-
-    async def is_as_started() -> bool:
-        return len(processes_of(stack)) == len(stack.processes) + SLOTS
-
-    await poll_until(is_as_started, seconds=SECONDS)
-    assert processes_of(stack) >= set(stack.processes.values())
-
-
 async def assert_nothing_is_left(stack: SystemStack) -> None:
     """All processes of a stopped stack are gone, as soon as the kernel has taken them away."""
 
@@ -115,7 +103,7 @@ async def test_no_accepted_job_suffers_from_crashes(
         await assert_one_end_per_run(stack, accepted.job_ids)
         await wait_until_verified(stack)
         assert all(stack.processes[name] != first for name, first in first_lives.items())
-        await assert_nothing_else_runs(stack)
+        await wait_until_only(stack, children=SLOTS + 1)
         await assert_all_end_when_asked(stack, caplog)
 
     await assert_nothing_is_left(stack)

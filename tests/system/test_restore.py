@@ -25,6 +25,7 @@ from tests.system.load import (
     submit_many,
     wait_until_all_completed,
 )
+from tests.system.queue import wait_until_worker_is_done
 from tests.system.read_model import wait_until_verified
 from tests.system.steps import attempts_of
 
@@ -61,23 +62,6 @@ async def execute(stack: SystemStack, statements: str) -> None:
         await connection.close()
 
 
-async def wait_until_worker_is_done(installation: Installation, job_ids: set[str]) -> None:
-    """Return once the worker knows all jobs again, all have ended, and all is published."""
-    admin = installation.stack.database.admin
-
-    async def is_done() -> bool:
-        connection = await asyncpg.connect(admin)
-        try:
-            states = await connection.fetch("SELECT job_id, state FROM report_worker.runs")
-            waiting = await connection.fetchval("SELECT count(*) FROM report_worker.outbox")
-        finally:
-            await connection.close()
-        ended = {row["job_id"] for row in states if row["state"] == "ended"}
-        return ended >= job_ids and len(ended) == len(states) and waiting == 0
-
-    await poll_until(is_done, seconds=SECONDS, interval=0.25)
-
-
 async def assert_report_is_there(installation: Installation, url: str | None) -> None:
     response = await installation.client.download(url)
     assert response.status_code == httpx.codes.OK, response.text
@@ -103,7 +87,7 @@ async def test_database_that_lost_its_last_seconds_heals_itself(
     await lose_the_last_seconds(installation, endpoint, accepted)
 
     # Nothing new comes in: what is missing is noticed and read again all the same.
-    await wait_until_worker_is_done(installation, accepted.job_ids)
+    await wait_until_worker_is_done(installation.stack, accepted.job_ids)
     jobs = await wait_until_all_completed(installation, accepted.job_ids)
     await wait_until_verified(installation.stack)
     await assert_told_of_each(endpoint, jobs)
@@ -136,6 +120,6 @@ async def test_run_ends_although_its_later_attempts_were_forgotten(
     await postgres.put_back(copy)
 
     # The worker counts attempts from the beginning again, and now the first one succeeds.
-    await wait_until_worker_is_done(installation, {accepted[0].job_id})
+    await wait_until_worker_is_done(installation.stack, {accepted[0].job_id})
     await wait_until_verified(stack)
     assert (await installation.client.get(accepted[0].job_id)).status == "COMPLETED"

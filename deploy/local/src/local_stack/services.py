@@ -26,7 +26,10 @@ _HOPELESS_DEATHS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: `name` as people say it, `module` as Python runs it, `role` in the database."""
+    """A service: `name` as people say it, `module` as Python runs it, `role` in the database.
+
+    Processes of the same service have names of their own and all else in common.
+    """
 
     name: str
     module: str
@@ -36,7 +39,7 @@ class Service:
 
     def setting(self, suffix: str) -> str:
         """Return the name of one of its environment variables: `REPORT_WORKER_PORT`."""
-        return variable(self.name, suffix)
+        return variable(self.module, suffix)
 
     def command(self, verb: str) -> tuple[str, ...]:
         """Return the command that runs the service (`serve`) or its migrations (`migrate`)."""

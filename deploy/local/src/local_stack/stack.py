@@ -51,8 +51,8 @@ class ServiceGroup:
         self._services = {service.name: service for service in services}
 
     async def prepare(self) -> None:
-        """Create the topics and bring the schemas up to date."""
-        services = tuple(self._services.values())
+        """Create the topics and bring the schemas up to date, each by one of its processes."""
+        services = tuple({one.module: one for one in self._services.values()}.values())
         await concurrently(
             self._create_topics(), migrate(services, self._directory, self._environments)
         )
