@@ -6,6 +6,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
@@ -15,6 +16,10 @@ from tests.support.gateway import REQUEST
 from tests.support.servers import DatabaseUrls, Kafka
 
 _SECONDS = 60.0
+_LISTENERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'gateway-listen'
+"""
 
 
 @pytest.fixture
@@ -53,11 +58,21 @@ async def eventually(bench: Bench, key: str, status: int, path: str = "/report-j
     await poll_until(is_answered, seconds=_SECONDS)
 
 
+async def listening_connections(bench: Bench) -> int:
+    connection = await asyncpg.connect(bench.database.admin)
+    try:
+        count: int = await connection.fetchval(_LISTENERS)
+    finally:
+        await connection.close()
+    return count
+
+
 async def test_a_key_opens_from_its_making_to_its_revocation(locked: Bench) -> None:
     status, out, _ = await keys("create", "--tenant", "acme", "--name", "nightly export")
     key = out.strip()
     assert status == 0
     await eventually(locked, key, 200)
+    assert await listening_connections(locked) == 1  # the one for changes of jobs too
 
     headers = {"authorization": f"Bearer {key}"}
     response = await locked.client.post("/generate-report", json=REQUEST, headers=headers)

@@ -242,6 +242,28 @@ async def test_a_job_that_has_ended_is_deleted_and_gone(
     assert len(gateway.bus.published) == 1
 
 
+async def test_a_job_is_deleted_only_as_the_client_knows_it(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    job = stored(gateway, JobStatus.FAILED)
+    path = f"/report-jobs/{job.job_id}"
+    known = (await client.get(path)).headers["etag"]
+    for other in ('"1-2-3"', f"W/{known}", known.strip('"')):
+        refused = await client.delete(path, headers={"if-match": other})
+        assert_problem(refused, 412, "precondition-failed")
+    assert gateway.bus.published == []
+    deleted = await client.delete(path, headers=[("if-match", '"1-2-3"'), ("if-match", known)])
+    assert deleted.status_code == 204
+
+
+async def test_any_state_of_a_job_may_be_meant(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    job = stored(gateway, JobStatus.COMPLETED)
+    response = await client.delete(f"/report-jobs/{job.job_id}", headers={"if-match": "*"})
+    assert response.status_code == 204
+
+
 @pytest.mark.parametrize("status", UNFINISHED)
 async def test_a_job_that_may_still_run_is_not_deleted(
     client: httpx.AsyncClient, gateway: FakeGateway, status: JobStatus

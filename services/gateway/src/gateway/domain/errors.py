@@ -108,7 +108,7 @@ class ArtifactMissingError(Exception):
 
 
 class PreconditionFailedError(Exception):
-    """The file isn't, or isn't any more, the one that the request is about."""
+    """What the request is about isn't, or isn't any more, as its conditions say."""
 
 
 class RangeNotSatisfiableError(Exception):

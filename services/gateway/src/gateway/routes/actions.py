@@ -5,10 +5,11 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from gateway.domain import Job
+from gateway.domain import Job, lists_tag
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJob
 from gateway.routes.problems import ProblemType
+from gateway.routes.revision import entity_tag
 from gateway.routes.services import Admin, Submitter, services_of
 from shared.telemetry.trace import accepted_traceparent
 
@@ -21,6 +22,14 @@ _LOCATION: Final[dict[str, Any]] = {
         "format": "uri-reference",
         "example": "/report-jobs/job_12345",
     },
+}
+_IF_MATCH: Final[dict[str, Any]] = {
+    "in": "header",
+    "name": "If-Match",
+    "required": False,
+    "description": "Entity tags of the states in which the job may be deleted: 412 in any other.",
+    "schema": {"type": "string"},
+    "example": '"3-17-5f0c9a"',
 }
 
 
@@ -103,10 +112,11 @@ async def retry_report_job(
     summary="Delete a report job and its report",
     operation_id="deleteReportJob",
     response_class=Response,
+    openapi_extra={"parameters": [_IF_MATCH]},
     responses={
         204: {"description": "The job and its report are gone: 410 from now on"},
         202: {"description": "The deletion is stored durably, and the job will be gone soon"},
-        **_refusals(ProblemType.JOB_NOT_ENDED),
+        **_refusals(ProblemType.JOB_NOT_ENDED, ProblemType.PRECONDITION_FAILED),
     },
 )
 async def delete_report_job(
@@ -116,7 +126,12 @@ async def delete_report_job(
 ) -> Response:
     """Remove a job that has ended, with its report and its history."""
     services = services_of(request)
-    is_gone = await services.actions.delete(job_id, tenant, _traceparent(request))
+    meant = ", ".join(request.headers.getlist("if-match"))
+
+    def is_meant(job: Job) -> bool:
+        return not meant or lists_tag(meant, entity_tag(job, services.revision), weak=False)
+
+    is_gone = await services.actions.delete(job_id, tenant, _traceparent(request), is_meant)
     return Response(status_code=204 if is_gone else 202, headers={"cache-control": "no-store"})
 
 

@@ -75,7 +75,7 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
         " one with a new key.",
     ),
     PreconditionFailedError: ProblemError(
-        ProblemType.PRECONDITION_FAILED, "If-Match or If-Unmodified-Since names another file."
+        ProblemType.PRECONDITION_FAILED, "If-Match or If-Unmodified-Since names another state."
     ),
     AccessUnavailableError: ProblemError(
         ProblemType.UNAVAILABLE,

@@ -19,7 +19,8 @@ from gateway.routes.preferences import (
     unless_client_leaves,
 )
 from gateway.routes.problems import ProblemType
-from gateway.routes.services import Reader, Services, services_of
+from gateway.routes.revision import entity_tag
+from gateway.routes.services import Reader, services_of
 
 router = APIRouter(tags=["Reports"])
 
@@ -127,7 +128,7 @@ async def get_report_job(
     known = ", ".join(request.headers.getlist("if-none-match"))
 
     def is_known(job: Job) -> bool:
-        return lists_tag(known, _tag(services, job))
+        return lists_tag(known, entity_tag(job, services.revision))
 
     seconds = preferred_wait(request, services.longest_wait)
     if seconds:
@@ -136,7 +137,7 @@ async def get_report_job(
     else:
         job = await services.jobs.find(job_id, tenant)
     view = services.jobs.view(job)
-    headers = {**_ASK_AGAIN, "etag": f'"{_tag(services, job)}"'}
+    headers = {**_ASK_AGAIN, "etag": f'"{entity_tag(job, services.revision)}"'}
     if view.retry_after is not None:
         headers["retry-after"] = str(view.retry_after)
     if seconds:
@@ -146,10 +147,6 @@ async def get_report_job(
     return Response(
         ReportJobDetails.of(view).json_bytes(), headers=headers, media_type="application/json"
     )
-
-
-def _tag(services: Services, job: Job) -> str:
-    return f"{job.vector}-{services.revision}"
 
 
 _PAGE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {

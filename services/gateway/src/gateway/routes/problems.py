@@ -39,7 +39,7 @@ class ProblemType(Enum):
     JOB_EXPIRED = ("job-expired", 410, "The job has expired")
     JOB_DELETED = ("job-deleted", 410, "The job was deleted")
     LINK_EXPIRED = ("link-expired", 410, "The download link has expired")
-    PRECONDITION_FAILED = ("precondition-failed", 412, "The file isn't the one that is meant")
+    PRECONDITION_FAILED = ("precondition-failed", 412, "What is there isn't what is meant")
     BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large")
     UNSUPPORTED_MEDIA_TYPE = ("unsupported-media-type", 415, "The body must be JSON")
     RANGE_NOT_SATISFIABLE = ("range-not-satisfiable", 416, "The file has no such bytes")

@@ -20,6 +20,7 @@ from gateway.domain import (
     JobNotEndedError,
     JobNotRetryableError,
     JobStatus,
+    PreconditionFailedError,
     TooManyWatchersError,
     WatchEndedError,
 )
@@ -114,19 +115,24 @@ class Actions:
         )
         return replace(again, run=run, updated_at=now)
 
-    async def delete(self, text: str, tenant: str, traceparent: str) -> bool:
+    async def delete(
+        self, text: str, tenant: str, traceparent: str, is_meant: Callable[[Job], bool]
+    ) -> bool:
         """Remove a job that has ended, with its report; tell whether it is gone already.
 
         Where it isn't yet, it will be as soon as the read model has caught up.
 
         Raises:
             JobNotEndedError: where it may still run.
+            PreconditionFailedError: where it isn't in a state that is meant.
 
         """
         with self._watching(text, tenant) as watch:
             job = await self.jobs.find(text, tenant)
             if not job.status.is_terminal:
                 raise JobNotEndedError(f"The job is {job.status}; cancel it first, or let it end.")
+            if not is_meant(job):
+                raise PreconditionFailedError
             event = _about(DeleteRequested, job, tenant, run=job.run, requested_at=self.clock())
             await self._publish(event, traceparent)
             return await self._until(watch, job, lambda _: False)
