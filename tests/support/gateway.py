@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any, Final
 
 import httpx
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 
 from gateway.app import assemble
 from gateway.domain import (
@@ -25,7 +25,6 @@ from gateway.domain import (
 )
 from gateway.metrics import ChangeMetrics, RequestMetrics, SubmissionMetrics
 from gateway.routes.contract import ReportTypeList
-from gateway.routes.openapi import CONSTRUCTION
 from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
 from gateway.service import (
@@ -300,9 +299,9 @@ class FakeGateway:
             self.read_model, capacity=capacity, metrics=ChangeMetrics(CollectorRegistry())
         )
 
-    def application(self, changes: Changes | None = None) -> FastAPI:
+    def application(self, changes: Changes | None = None) -> Starlette:
         """Return the ASGI application."""
-        app = assemble(FastAPI(**CONSTRUCTION), RequestMetrics(self.registry))
+        app = assemble(RequestMetrics(self.registry))
         submissions = self.submissions
         changes = changes or self.changes()
         app.state.services = Services(
@@ -338,7 +337,7 @@ class FakeGateway:
         return client_of(self.application())
 
 
-def client_of(app: FastAPI) -> httpx.AsyncClient:
+def client_of(app: Starlette) -> httpx.AsyncClient:
     """Return a client that calls `app` in this process."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://gateway")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from gateway.app import MIGRATIONS, build_app
 from gateway.settings import Settings
@@ -51,7 +51,7 @@ _IS_ACKNOWLEDGED: Final = (
 class Bench:
     """A running gateway, its client, and the servers behind it."""
 
-    app: FastAPI
+    app: Starlette
     client: httpx.AsyncClient
     kafka: KafkaSettings
     database: DatabaseUrls

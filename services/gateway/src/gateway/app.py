@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import Lifespan
 
 from gateway.authentication import build_access, rate_limits
 from gateway.domain import memory
 from gateway.metrics import ChangeMetrics, RequestMetrics, SubmissionMetrics
-from gateway.routes import failures, openapi
+from gateway.routes import ROUTES, docs, failures, openapi
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.observing import ObservedRequests
 from gateway.routes.revision import revision_of
@@ -76,7 +78,7 @@ class _Parts:
     change_metrics: ChangeMetrics
 
 
-def build_app(settings: Settings) -> FastAPI:
+def build_app(settings: Settings) -> Starlette:
     """Build the service; nothing is connected before its lifespan begins."""
     kafka = KafkaSettings()
     registry = new_registry()
@@ -95,7 +97,7 @@ def build_app(settings: Settings) -> FastAPI:
     checks: dict[str, Check] = {}
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
+    async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, object]]:
         broker = make_broker(kafka, service=SERVICE)
         connection = BusConnection(broker, kafka)
         publisher = BoundedPublisher(
@@ -129,7 +131,7 @@ def build_app(settings: Settings) -> FastAPI:
             await services.keyed_submissions.drain()
             await connection.close()
 
-    app = assemble(FastAPI(lifespan=lifespan, **openapi.CONSTRUCTION), RequestMetrics(registry))
+    app = assemble(RequestMetrics(registry), lifespan)
     app.router.routes.extend(probe_routes(heartbeats={}, checks=checks, registry=registry))
     return app
 
@@ -141,11 +143,19 @@ async def open_key_administration(settings: Settings) -> AsyncIterator[KeyAdmini
         yield KeyAdministration(ApiKeyStore(database, _statement_timeout(settings)))
 
 
-def assemble(app: FastAPI, metrics: RequestMetrics) -> FastAPI:
-    """Give `app` all that a request passes through; the services in its state come apart."""
-    openapi.describe(app)
-    app.add_middleware(ObservedRequests, metrics=metrics)
-    failures.install(app)
+def assemble(metrics: RequestMetrics, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    """Return the application with all that a request passes through; its services come apart.
+
+    FastAPI declares and documents the routes. Its application would add telemetry, a limit for
+    bodies and a stack for uploads to every request; none of them is used here.
+    """
+    app = Starlette(
+        routes=[*ROUTES, openapi.route(), *docs.routes()],
+        middleware=[Middleware(ObservedRequests, metrics=metrics)],
+        exception_handlers=failures.handlers(),
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # it would redirect to the client's own Host header
     return app
 
 

@@ -8,12 +8,13 @@ from starlette.responses import Response
 from gateway.domain import Job, lists_tag
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJob
+from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
 from gateway.routes.revision import entity_tag
 from gateway.routes.services import Admin, Submitter, services_of
 from shared.telemetry.trace import accepted_traceparent
 
-router = APIRouter(tags=["Reports"])
+router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 _LOCATION: Final[dict[str, Any]] = {
     "description": "Path of the job.",

@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from gateway.domain import Conditions
 from gateway.routes import problems
+from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
 from gateway.routes.sending import FileStream
 from gateway.routes.services import services_of
 from gateway.service.downloads import Download, Elsewhere, FileRequest, NotModified, ReportFile
 
-router = APIRouter(tags=["Reports"])
+router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 _NOT_IN_A_PLAIN_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+(; [a-z]+=[A-Za-z0-9_-]+)*")

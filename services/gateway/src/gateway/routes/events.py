@@ -11,13 +11,14 @@ from starlette.types import Receive, Scope, Send
 from gateway.domain import JobView, Vector, WatchEndedError
 from gateway.routes import failures, problems
 from gateway.routes.contract import ReportJob
+from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
 from gateway.routes.sending import Sender, disconnection, drop
 from gateway.routes.services import Reader, services_of
 from gateway.service.following import Followed, Following, Gone, Quiet
 from shared.backoff import Backoff
 
-router = APIRouter(tags=["Reports"])
+router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 _COME_BACK: Final = Backoff(first=3.0)
 """Spreads those who come back after a gateway was replaced over some seconds."""

@@ -1,10 +1,9 @@
 """Maps what the services raise, and what the framework raises, to problems."""
 
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -119,12 +118,10 @@ _OF_STATE: Final[dict[type[Exception], ProblemType]] = {
 }
 """Errors whose message is the detail: the state of a job rules out what was asked."""
 
-_Handler = Callable[[Request, Exception], Awaitable[Response]]
 
-
-def install(app: FastAPI) -> None:
-    """Make every failure of `app` a problem."""
-    handlers: dict[type[Exception], Any] = {
+def handlers() -> dict[type[Exception], Any]:
+    """Return what makes each failure a problem."""
+    return {
         ProblemError: _on_problem,
         NotAuthenticatedError: _on_not_authenticated,
         NotPermittedError: _on_not_permitted,
@@ -141,8 +138,6 @@ def install(app: FastAPI) -> None:
         **dict.fromkeys(_FIXED, _on_fixed),
         **dict.fromkeys(_OF_STATE, _on_state),
     }
-    for error, handler in handlers.items():
-        app.add_exception_handler(error, cast("_Handler", handler))
 
 
 def as_problem(error: Exception, path: str) -> bytes:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from gateway.domain import DEFAULT_PAGE_SIZE, Job, JobFilter, JobStatus, clamp_page_size, lists_tag
 from gateway.routes import examples, problems
 from gateway.routes.contract import ReportJobDetails, ReportJobList
+from gateway.routes.direct import DirectRoute
 from gateway.routes.parameters import each_parameter_once
 from gateway.routes.preferences import (
     APPLIED_HEADER,
@@ -22,7 +23,7 @@ from gateway.routes.problems import ProblemType
 from gateway.routes.revision import entity_tag
 from gateway.routes.services import Reader, services_of
 
-router = APIRouter(tags=["Reports"])
+router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 _ASK_AGAIN: Final = {"cache-control": "private, no-cache"}
 """A cache may keep a job, and has to ask each time whether it is still like that."""

@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from gateway.routes import problems
 from gateway.routes.contract import ReportTypeList
+from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
 from gateway.routes.services import Reader, services_of
 
-router = APIRouter(tags=["Reports"])
+router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {

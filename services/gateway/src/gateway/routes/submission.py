@@ -9,11 +9,12 @@ from starlette.responses import Response
 from gateway.routes import examples, idempotency, problems
 from gateway.routes.body import read_report_request
 from gateway.routes.contract import ReportJob, ReportValidation
+from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
 from gateway.routes.services import Submitter, services_of
 from shared.telemetry.trace import accepted_traceparent
 
-router = APIRouter(tags=["Reports"])
+router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 _REPLAYED: Final = {"idempotent-replayed": "true"}
 _BODY: Final[dict[str, Any]] = {
