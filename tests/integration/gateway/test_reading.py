@@ -1,5 +1,6 @@
 """Reading the real read model: jobs, listings, downloads."""
 
+import asyncio
 import hashlib
 import json
 from datetime import timedelta
@@ -72,6 +73,27 @@ async def test_a_path_that_leaves_the_store_is_never_followed(
     response = await client.get(bench.links.url(job_id, created_at(job_id) + RETENTION))
     assert response.status_code >= 400
     assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_jobs_asked_for_at_the_same_time_are_each_answered_with_their_own(
+    bench: Bench, client: httpx.AsyncClient
+) -> None:
+    there, foreign, deleted, accepted = (
+        bench.job_ids.new(tenant) for tenant in ("default", "other", "default", "default")
+    )
+    purged = aged(timedelta(days=2))
+    await bench.add_job(there, status="RUNNING")
+    await bench.add_job(foreign, tenant="other")
+    await bench.add_tombstone(deleted)
+    await bench.set_watermark(utc_now() - timedelta(days=1))
+    expected = {there: 200, foreign: 404, deleted: 410, accepted: 200, purged: 410}
+    asked = [*expected] * 60
+    answers = await asyncio.gather(*(client.get(f"/report-jobs/{job_id}") for job_id in asked))
+    for job_id, answer in zip(asked, answers, strict=True):
+        assert answer.status_code == expected[job_id]
+        if answer.status_code == 200:
+            status = "RUNNING" if job_id == there else "PENDING"
+            assert (answer.json()["jobId"], answer.json()["status"]) == (job_id, status)
 
 
 async def test_a_failed_attempt_of_a_run_that_goes_on_is_no_failure(

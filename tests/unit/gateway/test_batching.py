@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.service.batching import Batches
+from gateway.batching import Batches
 
 
 class Table:

@@ -46,6 +46,11 @@ class Database:
         self._borrowers = 0
         self._settings = settings
 
+    @property
+    def longest_queue(self) -> int:
+        """How many may wait for a connection at once."""
+        return self._settings.database_queue
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection; each statement commits by itself."""

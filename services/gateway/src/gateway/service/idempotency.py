@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from gateway.batching import Batches
 from gateway.domain import (
     IdempotencyKeyReusedError,
     Job,
@@ -23,7 +24,6 @@ from gateway.domain import (
     TooManyActiveJobsError,
     fingerprint,
 )
-from gateway.service.batching import Batches
 from gateway.service.submissions import Submissions, accepted
 from shared.backoff import Backoff
 from shared.clock import Clock

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from gateway.batching import Batches
 from gateway.domain import (
     Job,
     JobDeletedError,
@@ -24,10 +25,20 @@ CHANGED_CHANNEL: Final = "report_jobs_read_model"
 
 # With the watermark in the same snapshot: it is advanced before rows are purged, so that a row
 # that is missing and younger than it was never there.
+# One plan for any number of jobs, made once. The subselects hide the number: knowing it, PostgreSQL
+# would plan a read of one job anew each time, which takes as long as reading it. The limit lets
+# each be looked up by its key, even where the table was small when that plan was made.
 _GET: Final = f"""
-    SELECT {COLUMNS}, j.history, j.deleted_at, w.purged_before
-    FROM (SELECT max(purged_before) AS purged_before FROM read_model.watermark) AS w
-    LEFT JOIN read_model.jobs AS j ON j.job_id = $1 AND ($2::text IS NULL OR j.tenant = $2)
+    SELECT found.*, w.purged_before
+    FROM unnest((SELECT $1::text[]), (SELECT $2::text[]))
+        WITH ORDINALITY AS asked (job_id, tenant, position)
+    CROSS JOIN (SELECT max(purged_before) AS purged_before FROM read_model.watermark) AS w
+    LEFT JOIN LATERAL (
+        SELECT {COLUMNS}, j.history, j.deleted_at FROM read_model.jobs AS j
+        WHERE j.job_id = asked.job_id AND (asked.tenant IS NULL OR j.tenant = asked.tenant)
+        LIMIT 1
+    ) AS found ON true
+    ORDER BY asked.position
 """  # noqa: S608 - constants only
 
 _CURRENT: Final = f"""
@@ -59,12 +70,21 @@ _UNAVAILABLE: Final = PASSING_ERRORS
 that its owner hasn't migrated yet, a right that is missing, a server that stops."""
 
 
+_Asked = tuple[JobId, str | None]
+"""A job, and the tenant whose it has to be; None: anybody's."""
+
+
 class ReadModel:
-    """The jobs that the projector knows of. Each call ends within `timeout` seconds."""
+    """The jobs that the projector knows of. Each call ends within `timeout` seconds.
+
+    Single jobs are what is asked for most. Those that are asked for while a statement runs share
+    the next one, since a connection and a round trip cost more than the row.
+    """
 
     def __init__(self, database: Database, timeout: float) -> None:
         self._database = database
         self._timeout = timeout
+        self._reads = Batches(self._read)
 
     async def get(self, job_id: JobId, tenant: str) -> Job | None:
         """Return one job of a tenant, None where the projector hasn't heard of it.
@@ -152,7 +172,13 @@ class ReadModel:
         await self._fetch(_IS_THERE)
 
     async def _get(self, job_id: JobId, tenant: str | None) -> Job | None:
-        [row] = await self._fetch(_GET, job_id, tenant)
+        if self._reads.waiting > self._database.longest_queue:
+            raise ReadModelUnavailableError("too many wait for it")
+        try:
+            async with asyncio.timeout(self._timeout):
+                row = await self._reads.ask((job_id, tenant))
+        except TimeoutError as error:
+            raise ReadModelUnavailableError(type(error).__name__) from error
         if row["deleted_at"] is not None:
             raise JobDeletedError
         if row["job_id"] is not None:
@@ -161,6 +187,12 @@ class ReadModel:
         if purged_before is not None and created_at(job_id) < purged_before:
             raise JobExpiredError
         return None
+
+    async def _read(self, asked: Sequence[_Asked]) -> Sequence[asyncpg.Record]:
+        """Return a row for each job that is asked for, in that order; empty where there is none."""
+        return await self._fetch(
+            _GET, [job_id for job_id, _ in asked], [tenant for _, tenant in asked]
+        )
 
     async def _fetch(self, query: str, *arguments: Any) -> Sequence[asyncpg.Record]:
         try:

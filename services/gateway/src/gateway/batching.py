@@ -21,6 +21,11 @@ class Batches(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._rounds: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many items the next round has to take."""
+        return len(self._waiting)
+
     async def ask(self, item: Item) -> Result:
         """Return the result for one item."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
