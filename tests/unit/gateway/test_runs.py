@@ -15,16 +15,14 @@ from shared.job_id import JobId
 T0: Final = datetime(2024, 2, 1, 9, 30, tzinfo=UTC)
 
 
-def at(seconds: int) -> datetime:
-    return T0 + timedelta(seconds=seconds)
+def at(seconds: int) -> str:
+    return rfc3339(T0 + timedelta(seconds=seconds))
 
 
 def fact(event: str, seconds: int, *, run: int = 1, **more: Any) -> Fact:
     moments = {"startedAt", "retryAt"}
-    spelled = {
-        name: rfc3339(at(value)) if name in moments else value for name, value in more.items()
-    }
-    return {"event": event, "run": run, "at": rfc3339(at(seconds)), **spelled}
+    spelled = {name: at(value) if name in moments else value for name, value in more.items()}
+    return {"event": event, "run": run, "at": at(seconds), **spelled}
 
 
 def job(status: JobStatus, run: int, *facts: Fact) -> Job:
@@ -51,7 +49,7 @@ RETRIED: Final = (
 FIRST: Final = Run(
     number=1,
     status=JobStatus.FAILED,
-    requested_at=T0,
+    requested_at=at(0),
     cancel_requested_at=None,
     finished_at=at(5),
     error_code="TIMED_OUT",
@@ -60,7 +58,7 @@ FIRST: Final = Run(
         Attempt(1, at(1), at(2), "LOST", at(3)),
         Attempt(2, at(4), at(5), "FAILED", None, "TIMED_OUT", "Too long."),
     ),
-    webhook=WebhookOutcome("EXHAUSTED", 7, at(9)),
+    webhook=WebhookOutcome("EXHAUSTED", 7, T0 + timedelta(seconds=9)),
 )
 SECOND: Final = Run(
     number=2,
@@ -71,7 +69,7 @@ SECOND: Final = Run(
     error_code=None,
     error_message=None,
     attempts=(Attempt(3, at(11), at(13), "COMPLETED"),),
-    webhook=WebhookOutcome("DELIVERED", 1, at(14)),
+    webhook=WebhookOutcome("DELIVERED", 1, T0 + timedelta(seconds=14)),
 )
 
 
@@ -90,7 +88,7 @@ def test_neither_order_nor_repetition_matters(facts: list[Fact], again: Fact) ->
 def test_whatever_part_is_known_makes_runs(known: set[int], status: JobStatus) -> None:
     runs = runs_of(job(status, 2, *(RETRIED[number] for number in sorted(known))))
     assert [run.number for run in runs] == [1, 2]
-    assert runs[0].requested_at == T0
+    assert runs[0].requested_at == at(0)
     assert runs[1].status == status
     for run in runs:
         numbers = [attempt.number for attempt in run.attempts]
@@ -100,7 +98,7 @@ def test_whatever_part_is_known_makes_runs(known: set[int], status: JobStatus) -
 
 def test_a_job_just_accepted_has_one_run_that_waits() -> None:
     [run] = runs_of(job(JobStatus.PENDING, 1))
-    assert (run.status, run.requested_at, run.attempts) == (JobStatus.PENDING, T0, ())
+    assert (run.status, run.requested_at, run.attempts) == (JobStatus.PENDING, at(0), ())
 
 
 def test_an_attempt_that_goes_on_has_no_outcome() -> None:
@@ -135,7 +133,7 @@ def test_a_webhook_that_was_delivered_stays_delivered() -> None:
         fact("WebhookExhausted", 9, attempts=8, reason="timeout"),
     )
     [run] = runs_of(job(JobStatus.COMPLETED, 1, *outcomes))
-    assert run.webhook == WebhookOutcome("DELIVERED", 2, at(5))
+    assert run.webhook == WebhookOutcome("DELIVERED", 2, T0 + timedelta(seconds=5))
 
 
 def test_a_worker_that_was_put_back_may_tell_of_an_attempt_twice() -> None:

@@ -1,15 +1,17 @@
 """A job's runs and attempts, put together from the facts that the projector keeps of it.
 
-The facts come in no order and may be incomplete: what isn't known yet is None.
+The facts come in no order and may be incomplete: what isn't known yet is None. Moments stay the
+text that they are in the facts: RFC 3339 in UTC and of one width, which sorts like time.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from gateway.domain.jobs import Fact, Job, JobStatus, WebhookOutcome
+from shared.clock import rfc3339
 
 _FIRST: Final = 1
 _ENDS: Final = {"JobCompleted": JobStatus.COMPLETED, "JobFailed": JobStatus.FAILED}
@@ -21,10 +23,10 @@ class Attempt:
     """One execution by a worker. `outcome` is None while it runs, or until its end is known."""
 
     number: int
-    started_at: datetime | None
-    ended_at: datetime | None = None
+    started_at: str | None
+    ended_at: str | None = None
     outcome: str | None = None
-    retry_at: datetime | None = None
+    retry_at: str | None = None
     error_code: str | None = None
     error_message: str | None = None
 
@@ -35,16 +37,16 @@ class Run:
 
     number: int
     status: JobStatus
-    requested_at: datetime | None
-    cancel_requested_at: datetime | None
-    finished_at: datetime | None
+    requested_at: str | None
+    cancel_requested_at: str | None
+    finished_at: str | None
     error_code: str | None
     error_message: str | None
     attempts: tuple[Attempt, ...]
     webhook: WebhookOutcome | None
 
     @property
-    def started_at(self) -> datetime | None:
+    def started_at(self) -> str | None:
         """When the first attempt began."""
         starts = [attempt.started_at for attempt in self.attempts if attempt.started_at]
         return min(starts, default=None)
@@ -58,20 +60,20 @@ def runs_of(job: Job) -> tuple[Run, ...]:
     by_run: dict[int, list[Fact]] = defaultdict(list, {_FIRST: [], job.run: []})
     for fact in job.facts:
         by_run[fact["run"]].append(fact)
-    runs = {number: _run(number, facts, job.created_at) for number, facts in by_run.items()}
-    runs[job.run] = replace(runs[job.run], status=job.status)
-    return tuple(runs[number] for number in sorted(runs))
+    return tuple(_run(job, number, by_run[number]) for number in sorted(by_run))
 
 
-def _run(number: int, facts: list[Fact], created_at: datetime) -> Run:
+def _run(job: Job, number: int, facts: list[Fact]) -> Run:
     end = _newest(facts, _ENDS)
     attempts = _attempts(facts, end)
     return Run(
         number=number,
-        status=_status(end, attempts),
-        requested_at=created_at if number == _FIRST else _earliest(facts, "RetryRequested"),
+        status=job.status if number == job.run else _status(end, attempts),
+        requested_at=(
+            rfc3339(job.created_at) if number == _FIRST else _earliest(facts, "RetryRequested")
+        ),
         cancel_requested_at=_earliest(facts, "CancelRequested"),
-        finished_at=_moment(end, "at"),
+        finished_at=end["at"] if end else None,
         error_code=end.get("errorCode") if end else None,
         error_message=end.get("errorMessage") if end else None,
         attempts=attempts,
@@ -99,15 +101,14 @@ def _attempts(facts: list[Fact], end: Fact | None) -> tuple[Attempt, ...]:
 
 
 def _attempt(number: int, started: Fact | None, ended: Fact | None) -> Attempt:
-    started_at = _moment(started, "at") or _moment(ended, "startedAt")
     if ended is None:
-        return Attempt(number, started_at)
+        return Attempt(number, started["at"] if started else None)
     return Attempt(
         number,
-        started_at,
-        ended_at=_moment(ended, "at"),
+        started["at"] if started else ended.get("startedAt"),
+        ended_at=ended["at"],
         outcome=_ENDS.get(ended["event"]) or ended["outcome"],
-        retry_at=_moment(ended, "retryAt"),
+        retry_at=ended.get("retryAt"),
         error_code=ended.get("errorCode"),
         error_message=ended.get("errorMessage"),
     )
@@ -128,12 +129,18 @@ def _webhook(facts: list[Fact]) -> WebhookOutcome | None:
 
 def _by_attempt(facts: list[Fact], event: str) -> dict[int, Fact]:
     """Return the newest fact of a kind per attempt: a restored worker may tell of one again."""
-    found = sorted((fact for fact in facts if fact["event"] == event), key=_order)
+    found = _in_order([fact for fact in facts if fact["event"] == event])
     return {fact["attempt"]: fact for fact in found}
 
 
 def _newest(facts: list[Fact], events: Mapping[str, Any]) -> Fact | None:
-    return max((fact for fact in facts if fact["event"] in events), key=_order, default=None)
+    found = _in_order([fact for fact in facts if fact["event"] in events])
+    return found[-1] if found else None
+
+
+def _in_order(facts: list[Fact]) -> list[Fact]:
+    """Return facts of one kind, the newest last; mostly there is one, and nothing to compare."""
+    return sorted(facts, key=_order) if len(facts) > 1 else facts
 
 
 def _order(fact: Fact) -> tuple[int, str, str]:
@@ -141,11 +148,5 @@ def _order(fact: Fact) -> tuple[int, str, str]:
     return fact["attempt"], fact["at"], repr(sorted(fact.items()))
 
 
-def _earliest(facts: list[Fact], event: str) -> datetime | None:
-    moments = [fact["at"] for fact in facts if fact["event"] == event]
-    return datetime.fromisoformat(min(moments)) if moments else None
-
-
-def _moment(fact: Fact | None, name: str) -> datetime | None:
-    value = fact.get(name) if fact is not None else None
-    return None if value is None else datetime.fromisoformat(value)
+def _earliest(facts: list[Fact], event: str) -> str | None:
+    return min((fact["at"] for fact in facts if fact["event"] == event), default=None)

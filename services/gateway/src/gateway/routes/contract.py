@@ -80,47 +80,51 @@ class ReportJob(Resource):
     @classmethod
     def of(cls, view: JobView) -> Self:
         """Show a job."""
-        job = view.job
-        return cls(
-            job_id=job.job_id,
-            status=job.status,
-            report_type=job.report_type,
-            format=job.format,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            updated_at=job.updated_at,
-            finished_at=job.finished_at,
-            expires_at=view.expires_at,
-            download_url=view.download_url,
-            row_count=job.row_count,
-            byte_count=job.artifact.byte_count if job.artifact else None,
-            error_code=job.error_code,
-            error_message=job.error_message,
-            retryable=job.retryable,
-            run=job.run,
-            progress=JobProgress.of(job.progress) if job.progress else None,
-            cancel_requested=job.cancel_requested,
-            webhook=JobWebhook.of(job.webhook) if job.webhook else None,
-        )
+        return cls(**_fields_of(view))
 
 
 class ReportJobDetails(ReportJob):
     """A report job with its history."""
 
-    runs: Sequence[JobRun] = Field(
+    runs: tuple[JobRun, ...] = Field(
         description="In order. What happened once stays: a retry adds a run and changes no other."
     )
 
     @classmethod
     def of(cls, view: JobView) -> Self:
         """Show a job with all that is known to have happened to it."""
-        return cls(**dict(ReportJob.of(view)), runs=tuple(map(JobRun.of, runs_of(view.job))))
+        return cls(**_fields_of(view), runs=tuple(map(JobRun.of, runs_of(view.job))))
+
+
+def _fields_of(view: JobView) -> dict[str, Any]:
+    job = view.job
+    return {
+        "job_id": job.job_id,
+        "status": job.status,
+        "report_type": job.report_type,
+        "format": job.format,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "updated_at": job.updated_at,
+        "finished_at": job.finished_at,
+        "expires_at": view.expires_at,
+        "download_url": view.download_url,
+        "row_count": job.row_count,
+        "byte_count": job.artifact.byte_count if job.artifact else None,
+        "error_code": job.error_code,
+        "error_message": job.error_message,
+        "retryable": job.retryable,
+        "run": job.run,
+        "progress": JobProgress.of(job.progress) if job.progress else None,
+        "cancel_requested": job.cancel_requested,
+        "webhook": JobWebhook.of(job.webhook) if job.webhook else None,
+    }
 
 
 class ReportJobList(Resource):
     """One page of jobs, newest first."""
 
-    report_jobs: Sequence[ReportJob]
+    report_jobs: tuple[ReportJob, ...]
     next_page_token: str | None = Field(
         default=None, description="Give it as pageToken for the next page; null on the last."
     )

@@ -6,6 +6,7 @@ from typing import Any, Final
 from gateway.domain import JobStatus
 from gateway.routes.contract import ReportJob, ReportJobDetails, ReportJobEnded
 from gateway.routes.job_parts import JobAttempt, JobProgress, JobRun
+from shared.clock import rfc3339
 
 REQUESTS: Final[dict[str, Any]] = {
     "default": {
@@ -64,26 +65,30 @@ def _example(**changes: Any) -> ReportJob:
     return _PENDING.model_copy(update=changes)
 
 
+def _written(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
+
+
 def _with_run(job: ReportJob) -> dict[str, Any]:
     """Add the history of a job whose only attempt is as far as the job itself."""
     told: dict[str, Any] = {
-        "started_at": job.started_at,
+        "started_at": _written(job.started_at),
         "error_code": job.error_code,
         "error_message": job.error_message,
     }
     attempt = JobAttempt(
         attempt=1,
         outcome=str(job.status) if job.status.is_terminal else None,
-        ended_at=job.finished_at,
+        ended_at=_written(job.finished_at),
         retry_at=None,
         **told,
     )
     run = JobRun(
         run=1,
         status=job.status,
-        requested_at=job.created_at,
+        requested_at=_written(job.created_at),
         cancel_requested_at=None,
-        finished_at=job.finished_at,
+        finished_at=_written(job.finished_at),
         attempts=(attempt,),
         webhook=None,
         **told,

@@ -1,12 +1,11 @@
 """The parts of a job's JSON: its progress, its webhook, its runs with their attempts."""
 
-from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field
 
 from gateway.domain import Attempt, JobStatus, Progress, Run, WebhookOutcome
-from gateway.routes.resource import Resource, Timestamp
+from gateway.routes.resource import Resource, StoredTimestamp, Timestamp
 
 
 class JobProgress(Resource):
@@ -58,9 +57,9 @@ class JobAttempt(Resource):
         " down. Null while it runs, and until its end is known.",
         examples=["COMPLETED"],
     )
-    started_at: Timestamp | None = None
-    ended_at: Timestamp | None = None
-    retry_at: Timestamp | None = Field(
+    started_at: StoredTimestamp | None = None
+    ended_at: StoredTimestamp | None = None
+    retry_at: StoredTimestamp | None = Field(
         default=None, description="Where the run goes on with another attempt: not before this."
     )
     error_code: str | None = None
@@ -85,15 +84,17 @@ class JobRun(Resource):
 
     run: int = Field(description="1, and one more for each retry of the job.")
     status: JobStatus
-    requested_at: Timestamp | None = None
-    cancel_requested_at: Timestamp | None = Field(
+    requested_at: StoredTimestamp | None = None
+    cancel_requested_at: StoredTimestamp | None = Field(
         default=None, description="When it was asked to stop, whether or not it did."
     )
-    started_at: Timestamp | None = Field(default=None, description="Start of the first attempt.")
-    finished_at: Timestamp | None = None
+    started_at: StoredTimestamp | None = Field(
+        default=None, description="Start of the first attempt."
+    )
+    finished_at: StoredTimestamp | None = None
     error_code: str | None = None
     error_message: str | None = None
-    attempts: Sequence[JobAttempt]
+    attempts: tuple[JobAttempt, ...]
     webhook: JobWebhook | None = None
 
     @classmethod

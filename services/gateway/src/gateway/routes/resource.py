@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
 
 from shared.clock import rfc3339
 
@@ -15,6 +16,9 @@ Timestamp = Annotated[
 ]
 """RFC 3339 in UTC with six fractional digits, so that text sorts like time."""
 
+StoredTimestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+"""The same where it is kept as it is written."""
+
 
 class Resource(BaseModel):
     """camelCase outside; every field is there, null where it says nothing."""
@@ -23,4 +27,4 @@ class Resource(BaseModel):
 
     def json_bytes(self) -> bytes:
         """Return the resource as it is sent."""
-        return self.model_dump_json(by_alias=True).encode()
+        return to_json(self, by_alias=True)
