@@ -17,4 +17,5 @@ def rfc3339(moment: datetime) -> str:
 
     The fixed width makes equal moments equal strings, and later ones sort later.
     """
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"

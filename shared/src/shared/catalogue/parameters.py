@@ -1,7 +1,7 @@
 """A report type's extra parameters: their JSON Schema, and the SQL values they become."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -80,6 +80,8 @@ class Parameters:
             self._schema, format_checker=Draft202012Validator.FORMAT_CHECKER
         )
         self._defaults = dict(self._checked_defaults())
+        # Most requests give none, and what is to be said of that is always the same.
+        self._said_of_none = tuple(self._judged({}))
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -91,18 +93,9 @@ class Parameters:
         """Names of the declared parameters."""
         return frozenset(self._types)
 
-    def violations(self, values: Mapping[str, Any]) -> Iterator[Violation]:
-        """Yield what is wrong with the values of a request."""
-        for error in self._validator.iter_errors(dict(values)):
-            yield from _described(error)
-        for name, value in values.items():
-            sql_type, _ = self._types.get(name, (None, False))
-            if sql_type is SqlType.BIGINT and _exceeds_bigint(value):
-                yield Violation(
-                    field=_pointer("parameters", name),
-                    code="PARAMETER_INVALID",
-                    message="must fit into 64 bits",
-                )
+    def violations(self, values: Mapping[str, Any]) -> Iterable[Violation]:
+        """Say what is wrong with the values of a request."""
+        return self._judged(values) if values else self._said_of_none
 
     def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Add the defaults of those that the request left out."""
@@ -118,6 +111,18 @@ class Parameters:
         bound["from_date"] = Binding(dates.from_date, SqlType.DATE)
         bound["to_date"] = Binding(dates.to_date, SqlType.DATE)
         return bound
+
+    def _judged(self, values: Mapping[str, Any]) -> Iterator[Violation]:
+        for error in self._validator.iter_errors(dict(values)):
+            yield from _described(error)
+        for name, value in values.items():
+            sql_type, _ = self._types.get(name, (None, False))
+            if sql_type is SqlType.BIGINT and _exceeds_bigint(value):
+                yield Violation(
+                    field=_pointer("parameters", name),
+                    code="PARAMETER_INVALID",
+                    message="must fit into 64 bits",
+                )
 
     def _checked_defaults(self) -> Iterator[tuple[str, Any]]:
         for name, declared in self._schema.get("properties", {}).items():

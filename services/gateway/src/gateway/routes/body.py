@@ -50,9 +50,7 @@ def parse_json(body: bytes) -> Any:
     if body.startswith(codecs.BOM_UTF8):
         raise _malformed("It begins with a byte order mark; leave that out.")
     try:
-        return json.loads(
-            body.decode(), object_pairs_hook=_unambiguous, parse_constant=_no_constant
-        )
+        return _JSON.decode(body.decode())
     except UnicodeDecodeError as error:
         raise _malformed(f"Byte {error.start} is not UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -116,6 +114,10 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number.")
+
+
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_unambiguous, parse_constant=_no_constant)
+"""Kept, because `json.loads` would make such a decoder for each text."""
 
 
 def _malformed(detail: str) -> ProblemError:
