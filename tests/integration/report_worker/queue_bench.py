@@ -15,6 +15,7 @@ from report_worker.app import SCHEMA
 from report_worker.domain import Attempt, Cancelled, Outcome, Released, Request
 from report_worker.metrics import WorkerMetrics
 from report_worker.service import Intake, Queue, QueueTimes
+from report_worker.store import PLANNING
 from report_worker.store.leases import CLAIM
 from shared.clock import utc_now
 from shared.database.pool import Database, open_database
@@ -112,6 +113,15 @@ class QueueBench:
         scans = await self._claim_scans()
         return [node["Node Type"] for node in scans if node["Node Type"] == "Seq Scan"]
 
+    async def rows_read_as_a_whole(self) -> int:
+        """Return how many rows were read by scans of the table of runs so far."""
+        async with self.database.connection() as conn:
+            await conn.execute("SELECT pg_stat_force_next_flush()")
+            read: int = await conn.fetchval(
+                "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = 'runs'::regclass"
+            )
+        return read
+
     async def _claim_scans(self) -> list[dict[str, Any]]:
         await self.execute("ANALYZE runs")
         async with self.database.connection() as conn:
@@ -169,5 +179,5 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 async def queue_bench(urls: DatabaseUrls) -> AsyncIterator[QueueBench]:
     """Open the worker's migrated schema."""
     settings = DatabaseSettings.model_validate({"database_url": urls.report_worker})
-    async with open_database(settings, schema=SCHEMA, service="test") as database:
+    async with open_database(settings, schema=SCHEMA, service="test", session=PLANNING) as database:
         yield QueueBench(database)

@@ -9,8 +9,16 @@ import asyncpg
 import pytest
 
 from report_worker import domain, store
-from report_worker.domain import Attempt, Failure, Lost, ProgressReport, Rejection
-from report_worker.service import Renewal
+from report_worker.domain import (
+    Attempt,
+    Cancellation,
+    Deletion,
+    Failure,
+    Lost,
+    ProgressReport,
+    Rejection,
+)
+from report_worker.service import Intake, Renewal
 from shared.database.pool import Connection
 from shared.events import Progress
 from tests.integration.report_worker.queue_bench import QueueBench
@@ -77,6 +85,33 @@ async def test_a_claim_costs_the_same_however_many_jobs_one_tenant_has_queued(
     await runs.take_in(*(new_run(number, tenant="many") for number in range(1000, 10_000)))
     assert await runs.rows_read_by_a_claim() == few
     assert await runs.sequential_scans_by_a_claim() == []
+
+
+async def test_a_queue_that_was_empty_when_its_statements_were_planned_is_read_by_index(
+    runs: QueueBench,
+) -> None:
+    for number in range(10):
+        await each_statement(runs, number)
+    await runs.take_in(*(new_run(number, tenant="many") for number in range(1000, 6000)))
+    before = await runs.rows_read_as_a_whole()
+    await each_statement(runs, 10)
+    assert await runs.rows_read_as_a_whole() == before
+
+
+async def each_statement(runs: QueueBench, number: int) -> None:
+    """Do all that is done to runs but for the counting of all of them."""
+    queue = runs.queue()
+    first, second, third = (new_run(3 * number + n) for n in range(3))
+    begun = await queue.take_in(Intake({}, [first, second, third]), free_slots=2)
+    await queue.renew(begun)
+    for request in (Cancellation(first.job_id, 1), Deletion(second), Cancellation(third.job_id, 1)):
+        await queue.take_in(Intake({}, [request]), free_slots=0)
+    endings = [domain.ending(one, GENERATED, timedelta(seconds=1), POLICY) for one in begun]
+    for attempt in await queue.finish(endings, free_slots=1):
+        await runs.finish(attempt, PERMANENT)
+        await queue.take_in(Intake({}, [new_run(3 * number, run=2)]), free_slots=0)
+    await queue.reap()
+    await queue.expire()
 
 
 async def test_a_tenant_has_no_more_running_than_its_limit(runs: QueueBench) -> None:

@@ -29,7 +29,7 @@ from report_worker.service import (
     SweepTimes,
 )
 from report_worker.settings import Settings
-from report_worker.store import CANCELLED, CHANNEL
+from report_worker.store import CANCELLED, CHANNEL, PLANNING
 from report_worker.store.artifacts import Artifacts, open_artifacts
 from shared.backoff import Backoff
 from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
@@ -124,7 +124,9 @@ def build_app(settings: Settings) -> Starlette:
         publisher = BusPublisher(broker, connection, kafka)
         pool = ChildPool(setup, size=settings.slots)
         policy = _retry_policy(settings)
-        async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
+        async with open_database(
+            settings, schema=SCHEMA, service=SERVICE, session=PLANNING
+        ) as database:
             outbox = Outbox(database, publisher, OutboxMetrics(registry))
             queue = Queue(
                 database,

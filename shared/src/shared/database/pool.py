@@ -1,8 +1,9 @@
 """A bounded asyncpg pool on one service's schema, and which failures pass by themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -84,9 +85,16 @@ class Database:
 
 @asynccontextmanager
 async def open_database(
-    settings: DatabaseSettings, *, schema: str, service: str
+    settings: DatabaseSettings,
+    *,
+    schema: str,
+    service: str,
+    session: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Database]:
-    """Open the pool without connecting yet: a service starts while its database is away."""
+    """Open the pool without connecting yet: a service starts while its database is away.
+
+    `session` holds PostgreSQL settings of the service's own for all of its sessions.
+    """
     timeout = settings.database_command_timeout
     pool = asyncpg.create_pool(
         str(settings.database_url),
@@ -101,6 +109,7 @@ async def open_database(
             "statement_timeout": str(int(timeout * 1000)),
             "idle_in_transaction_session_timeout": str(int(timeout * 1000)),
             "jit": "off",  # short statements only
+            **session,
         },
     )
     await pool

@@ -12,6 +12,7 @@ from report_worker.store.intake import (
     supersede,
 )
 from report_worker.store.leases import Expired, Held, claim, expired, finish, renew
+from report_worker.store.planning import PLANNING
 from report_worker.store.sweeping import (
     deleted_jobs,
     end_turn,
@@ -35,6 +36,7 @@ from report_worker.store.upkeep import (
 __all__ = [
     "CANCELLED",
     "CHANNEL",
+    "PLANNING",
     "QUEUED",
     "Arrival",
     "Counts",

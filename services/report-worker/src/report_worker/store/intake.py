@@ -46,10 +46,12 @@ ORDER BY r.job_id, r.run
 FOR UPDATE OF r
 """
 
+# Of rows that are locked and were found queued: asking for that again would have the planner read
+# the index of all that is queued.
 _END_WAITING: Final = """
 UPDATE runs r SET state = 'ended', request = NULL
 FROM unnest($1::text[], $2::int[]) AS e(job_id, run)
-WHERE r.job_id = e.job_id AND r.run = e.run AND r.state = 'queued'
+WHERE r.job_id = e.job_id AND r.run = e.run
 """
 
 _MARK_CANCELLED: Final = """
