@@ -189,3 +189,18 @@ async def test_a_stopping_worker_gives_back_what_it_can_t_finish(
     await gate.open()
     for job in jobs:
         await bench.told(job, "1 started", "1 RELEASED", "2 started", "2 completed")
+
+
+async def test_a_worker_that_stops_in_a_burst_of_quick_jobs_loses_none_of_those_it_claimed_ahead(
+    bench: WorkerBench,
+) -> None:
+    first = await bench.start_worker(max_losses="1")
+    jobs = await bench.submit_many(300)
+    await eventually(lambda: sum(bench.events.ended(job) is not None for job in jobs) > 60)
+    await bench.start_worker(max_losses="1")
+    await first.stop()
+    await bench.all_ended(*jobs)
+    for job in jobs:
+        *released, last = [line for line in bench.events.story(job) if "started" not in line]
+        assert last.endswith("completed")
+        assert all(line.endswith("RELEASED") for line in released)
