@@ -74,6 +74,18 @@ async def test_text_of_many_scripts_is_set_and_markup_is_text(make: Make) -> Non
     assert "for want of a font" not in text
 
 
+async def test_pages_set_while_others_are_drawn_come_out_the_same_each_time(make: Make) -> None:
+    """Each page asks for fonts of its own, which is what the threads share."""
+    texts = ["漢字カナ한글", "Ελληνικά", "Кириллица", "ქართული", "नमस्ते", "שלום", "สวัสดี", "★☂"]
+    array = "ARRAY['" + "', '".join(texts) + "']"
+    sql = f"SELECT i AS n, ({array})[1 + i / 40 % 8] AS t FROM generate_series(1, 700) AS i"  # noqa: S608 - a test's own
+    kind = report_type(sql, {"n": "integer", "t": "text"})
+    first = await make(kind, "PDF")
+    assert len(pages(first)) > 10
+    for _ in range(3):
+        assert (await make(kind, "PDF")).content == first.content
+
+
 async def test_characters_that_no_font_has_are_named(make: Make) -> None:
     sql = "SELECT U&'\\+013000 alone' AS t"
     (text,) = pages(await make(report_type(sql, {"t": "text"}), "PDF"))
