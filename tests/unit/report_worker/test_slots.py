@@ -102,6 +102,13 @@ async def test_where_attempts_take_milliseconds_some_may_wait_for_a_slot(bench: 
     await eventually(lambda: bench.begun == [1, 2, 3])
 
 
+async def test_no_more_wait_than_are_worth_losing_with_the_worker(bench: Bench) -> None:
+    await bench.work_off(*[0.001] * LATELY)
+    assert bench.room == 2 + 32
+    bench.children.capacity = 256
+    assert bench.room == 256 + 32
+
+
 async def test_more_are_claimed_when_half_of_what_may_wait_is_used_up(bench: Bench) -> None:
     await bench.work_off(*[0.04] * LATELY)
     bench.start(*attempts(12))

@@ -12,7 +12,8 @@ _QUICK: Final = 0.25
 _WAIT: Final = 0.2
 """Seconds after which the last of those that wait shall begin."""
 
-_MOST_PER_SLOT: Final = 8
+_MOST: Final = 32
+"""Enough for transactions that cost little for each attempt, and few to lose with the worker."""
 
 
 class Pace:
@@ -32,10 +33,10 @@ class Pace:
 
     def ahead(self, slots: int) -> int:
         """Return how many attempts may wait for so many slots; none before enough is known."""
-        if len(self._seconds) < _LATELY or max(self._seconds) > _QUICK:
+        if slots < 1 or len(self._seconds) < _LATELY or max(self._seconds) > _QUICK:
             return 0
         mean = sum(self._seconds) / _LATELY
-        return slots * min(_MOST_PER_SLOT, int(_WAIT / mean)) if mean else slots * _MOST_PER_SLOT
+        return min(_MOST, slots * int(_WAIT / mean)) if mean else _MOST
 
     @staticmethod
     def is_slow(seconds: float) -> bool:
