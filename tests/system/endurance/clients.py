@@ -108,7 +108,7 @@ class Clients:
         self, number: int, method: str, path: str, wanted: Collection[int], **more: Any
     ) -> httpx.Response:
         """Send a request until it has one of these answers; gateways take turns."""
-        backoff, tries, deadline = Backoff(first=0.1, longest=3.0), 0, time.monotonic() + LIFE
+        backoff, tries, deadline = Backoff(first=0.2, longest=5.0), 0, time.monotonic() + LIFE
         while True:
             gateway = self._gateways[(number + tries) % len(self._gateways)]
             tries += 1
