@@ -1,13 +1,14 @@
 """Clients that don't give up: what is answered with 503, or not at all, they ask for again."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import httpx
+from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from shared.backoff import Backoff
 from tests.support.client import ENDED
@@ -19,9 +20,10 @@ LIFE: Final = 600.0
 """Seconds after which a client gives up, far more than it needs: the busier the machine, the longer
 the queue that the disturbances leave."""
 
-_REQUEST_SECONDS: Final = 6.0
+_TIMEOUT: Final = ClientTimeout(total=6)
 _BETWEEN_LOOKS: Final = 0.5
-_LIMITS: Final = httpx.Limits(max_connections=200)
+_UNAVAILABLE: Final = 503
+_CONFLICT: Final = 409
 
 
 @dataclass(slots=True)
@@ -37,10 +39,24 @@ class Promises:
     """How often it was unknown whether a request was taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a gateway said."""
+
+    status: int
+    body: bytes
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """The job that it tells of."""
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+
 class Clients:
     """Live by their plans, each against whichever gateway answers."""
 
-    def __init__(self, gateways: Sequence[httpx.AsyncClient], receiver: Receiver) -> None:
+    def __init__(self, gateways: Sequence[ClientSession], receiver: Receiver) -> None:
         self._gateways = gateways
         self._receiver = receiver
         self.promises = Promises()
@@ -78,14 +94,14 @@ class Clients:
         answer = await self._sent(
             plan.number, "POST", "/generate-report", {202}, json=wanted, headers=headers
         )
-        job_id: str = answer.json()["jobId"]
+        job_id: str = answer.job["jobId"]
         self.promises.accepted.add(job_id)
         return job_id
 
     async def _delete(self, plan: Plan, job: str) -> None:
         """Delete a job that has ended; a read model that lost its last moments may not know."""
-        status = 409
-        while status == httpx.codes.CONFLICT:
+        status = _CONFLICT
+        while status == _CONFLICT:
             await self._ended(plan, job)
             status = await self._ask(plan, "DELETE", f"/report-jobs/{job}", {202, 204, 409, 410})
         self.promises.deleted.add(job)
@@ -95,18 +111,18 @@ class Clients:
         deadline = time.monotonic() + LIFE
         while True:
             answer = await self._sent(plan.number, "GET", f"/report-jobs/{job}", {200})
-            status: str = answer.json()["status"]
+            status: str = answer.job["status"]
             if status in ENDED:
                 return status
             assert time.monotonic() < deadline, f"after {LIFE:g} s {job} is still {status}"
             await asyncio.sleep(_BETWEEN_LOOKS)
 
     async def _ask(self, plan: Plan, method: str, path: str, wanted: Collection[int]) -> int:
-        return (await self._sent(plan.number, method, path, wanted)).status_code
+        return (await self._sent(plan.number, method, path, wanted)).status
 
     async def _sent(
         self, number: int, method: str, path: str, wanted: Collection[int], **more: Any
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send a request until it has one of these answers; gateways take turns."""
         backoff, tries, deadline = Backoff(first=0.2, longest=5.0), 0, time.monotonic() + LIFE
         while True:
@@ -114,21 +130,19 @@ class Clients:
             tries += 1
             answer = await _answer(gateway, method, path, **more)
             if answer is not None:
-                if answer.status_code in wanted:
+                if answer.status in wanted:
                     return answer
-                unavailable = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-                assert unavailable, f"{method} {path}: {answer.status_code} {answer.text}"
+                assert answer.status == _UNAVAILABLE, f"{method} {path}: {answer}"
             assert time.monotonic() < deadline, f"{method} {path} after {LIFE:g} s: {answer}"
             self.promises.refused += 1
             await asyncio.sleep(backoff.delay(tries))
 
 
-async def _answer(
-    gateway: httpx.AsyncClient, method: str, path: str, **more: Any
-) -> httpx.Response | None:
+async def _answer(gateway: ClientSession, method: str, path: str, **more: Any) -> Answer | None:
     try:
-        return await gateway.request(method, path, **more)
-    except httpx.TransportError:
+        async with gateway.request(method, path, **more) as response:
+            return Answer(response.status, await response.read())
+    except (ClientError, TimeoutError):
         return None
 
 
@@ -141,9 +155,7 @@ async def clients(urls: Sequence[str], receiver: Receiver) -> AsyncIterator[Clie
     """Let clients know the gateways during the body."""
     async with AsyncExitStack() as cleanup:
         gateways = [
-            await cleanup.enter_async_context(
-                httpx.AsyncClient(base_url=url, timeout=_REQUEST_SECONDS, limits=_LIMITS)
-            )
+            await cleanup.enter_async_context(ClientSession(base_url=url, timeout=_TIMEOUT))
             for url in urls
         ]
         yield Clients(gateways, receiver)

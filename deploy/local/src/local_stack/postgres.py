@@ -25,7 +25,7 @@ ADMIN: Final = "postgres"
 READY_SECONDS: Final = 60.0
 
 _POLL_SECONDS: Final = 0.02
-_CONNECT_SECONDS: Final = 2.0
+_CONNECT_SECONDS: Final = 10.0
 _INITDB_SECONDS: Final = 120.0
 _REMNANT_SECONDS: Final = 10.0
 _SETTINGS: Final = {
