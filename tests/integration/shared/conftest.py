@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from shared.bus.stored_log import open_log
 from shared.bus.topics import ensure_topics
 from shared.database import positions
 from shared.database.pool import Database, open_database
-from shared.events import JobStarted, OutgoingMessage, ReceivedEvent, encode
+from shared.events import JobEvent, JobStarted, OutgoingMessage, ReceivedEvent, encode
 from shared.service import read_when_connected, running
 from shared.settings import DatabaseSettings, KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
@@ -227,6 +227,7 @@ class StartReader(Protocol):
         times: ReaderTimes = TIMES,
         max_records: int = 1000,
         concerns: Callable[[ReceivedEvent], bool] | None = None,
+        unhurried: Collection[type[JobEvent]] = (),
     ) -> AbstractAsyncContextManager[Reading]:
         """Run a reader of the events topic that hands its batches to `effects`."""
 
@@ -239,6 +240,7 @@ def reader_factory(settings: KafkaSettings) -> StartReader:
         times: ReaderTimes = TIMES,
         max_records: int = 1000,
         concerns: Callable[[ReceivedEvent], bool] | None = None,
+        unhurried: Collection[type[JobEvent]] = (),
     ) -> AsyncIterator[Reading]:
         broker = make_broker(settings, service="test")
         connection = BusConnection(broker, settings)
@@ -253,6 +255,7 @@ def reader_factory(settings: KafkaSettings) -> StartReader:
             metrics=ReaderMetrics(CollectorRegistry()),
             heartbeat=Heartbeat(limit=60.0),
             concerns=concerns,
+            unhurried=unhurried,
             max_records=max_records,
             times=times,
         )

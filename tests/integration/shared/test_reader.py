@@ -4,17 +4,27 @@ import asyncio
 import gc
 import json
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from local_stack.polling import poll_until
-from shared.bus import Batch
-from shared.events import ReceivedEvent
+from shared.bus import Batch, Pace
+from shared.events import (
+    JobCompleted,
+    JobEvent,
+    JobStarted,
+    ReceivedEvent,
+    RequestedDateRange,
+    RequestedReport,
+    encode,
+)
 from shared.topics import Topic
 from tests.integration.shared.conftest import (
     SECONDS,
+    TIMES,
     Effects,
     Log,
     StartReader,
@@ -22,8 +32,14 @@ from tests.integration.shared.conftest import (
     message,
     reader_factory,
 )
-from tests.support.job_histories import make_job_id
+from tests.support.job_histories import NOON, JobHistory, make_job_id
 from tests.support.servers import LocalKafka, LocalPostgres
+
+REQUEST = RequestedReport(
+    report_type="ORDERS_SUMMARY",
+    date_range=RequestedDateRange(from_date="2026-01-01", to_date="2026-01-31"),
+    format="CSV",
+)
 
 
 def good_headers(number: int) -> list[tuple[str, bytes]]:
@@ -117,6 +133,39 @@ async def test_what_comes_during_a_batch_makes_one_batch(
         await effects.wait_for(*range(6))
 
     assert sizes == [1, 5]
+
+
+async def test_event_without_hurry_waits_for_one_that_has_it(
+    log: Log, effects: Effects, start_reader: StartReader
+) -> None:
+    handle, batches = effects.handle, list[list[type[JobEvent]]]()
+
+    async def note_and_handle(batch: Batch) -> None:
+        batches.append([type(received.event) for received in batch.events])
+        await handle(batch)
+
+    effects.handle = note_and_handle  # type: ignore[method-assign] # with notes
+    times = replace(TIMES, pace=Pace(patience=SECONDS))
+    async with start_reader(effects, times=times, unhurried=[JobStarted]) as reading:
+        await reading.wait_until_reading()
+        await log.write(1, 2, partition=0)
+        await log.write(3, partition=1)
+        history = JobHistory(make_job_id(1), REQUEST)
+        end = encode(history.completed(1), source="test", time=NOON)
+        headers = [(name, value.encode()) for name, value in end.headers.items()]
+        await log.write_raw(end.value, key=end.key, headers=headers, partition=1)
+        await effects.wait_for(1, 2, 3)
+
+    assert [sorted(names, key=str) for names in batches] == [[JobCompleted, *[JobStarted] * 3]]
+
+
+async def test_event_without_hurry_is_handled_alone_when_its_time_is_up(
+    log: Log, effects: Effects, start_reader: StartReader
+) -> None:
+    times = replace(TIMES, pace=Pace(patience=0.1))
+    async with start_reader(effects, times=times, unhurried=[JobStarted]):
+        await log.write(1)
+        await effects.wait_for(1)
 
 
 async def test_events_that_concern_nobody_cost_no_transaction_each_but_are_passed_for_good(

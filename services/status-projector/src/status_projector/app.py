@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 
-from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
+from shared.bus import BusConnection, BusPublisher, LogReader, Pace, ReaderTimes, make_broker
 from shared.bus.stored_log import open_log
 from shared.clock import utc_now
 from shared.database import migrations
@@ -18,7 +18,7 @@ from shared.settings import KafkaSettings, RetentionSettings
 from shared.telemetry.metrics import ReaderMetrics, new_registry
 from shared.telemetry.probes import Check, Heartbeat, probe_routes
 from shared.topics import Topic
-from status_projector.handlers import EventsHandler
+from status_projector.handlers import UNHURRIED, EventsHandler
 from status_projector.metrics import ProjectorMetrics
 from status_projector.service import (
     Projector,
@@ -62,6 +62,8 @@ def build_app(settings: Settings) -> Starlette:
                 handle=EventsHandler(projector, metrics, utc_now).handle,
                 metrics=ReaderMetrics(registry),
                 heartbeat=heartbeat,
+                unhurried=UNHURRIED,
+                times=ReaderTimes(pace=Pace(patience=settings.patience)),
                 max_records=settings.max_batch,
             )
             checks.update(

@@ -3,14 +3,18 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 import structlog
 
 from shared.bus import Batch
 from shared.clock import Clock
-from shared.events import ReceivedEvent
+from shared.events import JobProgressed, JobStarted, ReceivedEvent, ReportRequested
 from status_projector.metrics import ProjectorMetrics
 from status_projector.service import Projector
+
+UNHURRIED: Final = (ReportRequested, JobStarted, JobProgressed)
+"""What nobody waits for by the millisecond: until a job's row is there, its id says PENDING."""
 
 _log = structlog.get_logger()
 

@@ -97,6 +97,21 @@ def read_records(
     return batch, letters
 
 
+def are_all_of(records: Records, types: frozenset[bytes]) -> bool:
+    """Tell whether every record names one of `types`."""
+    return all(
+        dict(record.headers).get("ce_type") in types
+        for partition_records in records.values()
+        for record in partition_records
+    )
+
+
+def joined(records: Records, more: Records) -> Records:
+    """Return what two polls brought, one after the other, as if one had."""
+    partitions = records.keys() | more.keys()
+    return {p: [*records.get(p, ()), *more.get(p, ())] for p in partitions}
+
+
 def _is_wanted(record: ConsumerRecord, wanted: frozenset[bytes]) -> bool:
     name = dict(record.headers).get("ce_type")
     return not name or name in wanted

@@ -23,6 +23,8 @@ class Pace:
     gather: float = 0.0
     """The shortest rest after a batch, for readers that nobody waits for."""
     longest_rest: float = 0.025
+    patience: float = 0.0
+    """How long records of types without hurry wait for one that has it, and are handled with it."""
 
     def rest(self, *, waited: float, taken: float) -> float:
         """Return the rest after a batch, which was waited for, and then taken to handle.

@@ -7,6 +7,7 @@ at once when a record arrives (see docs/adr/0002-reading-the-log.md).
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,16 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from shared.backoff import Backoff
-from shared.bus.batch import Batch, Objection, Records, read_records, type_names, unreadable_record
+from shared.bus.batch import (
+    Batch,
+    Objection,
+    Records,
+    are_all_of,
+    joined,
+    read_records,
+    type_names,
+    unreadable_record,
+)
 from shared.bus.pace import Pace, fetching_held
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.database import positions
@@ -92,13 +102,15 @@ class LogReader:
         wanted: Collection[type[JobEvent]] | None = None,
         objection: Objection | None = None,
         concerns: Callable[[ReceivedEvent], bool] | None = None,
+        unhurried: Collection[type[JobEvent]] = (),
         max_records: int = 1000,
         times: ReaderTimes | None = None,
     ) -> None:
         """Build a reader of `topics`.
 
         It hands out events of the `wanted` types alone, and of these the ones that it `concerns`
-        the handler to see; with an `objection`, to the dead letter.
+        the handler to see; with an `objection`, to the dead letter. Those of `unhurried` types
+        wait as long as its pace is patient.
         """
         self._topics = [settings.topic(topic) for topic in topics]
         self._group = group
@@ -110,6 +122,7 @@ class LogReader:
         self._wanted = None if wanted is None else type_names(wanted)
         self._objection = objection
         self._concerns = concerns
+        self._unhurried = type_names(unhurried)
         self._max_records = max_records
         self._times = times or ReaderTimes()
         self._assignment = _Assignment()
@@ -196,6 +209,8 @@ class LogReader:
             await self._check_positions()
         began = time.monotonic()
         records = await self._poll(consumer)
+        if records:
+            records = await self._in_company(consumer, records)
         # Whatever was read before the seek of a new assignment is read again after it.
         if not self._is_positioned:
             return
@@ -216,9 +231,12 @@ class LogReader:
 
     def _rest_after(self, records: Records, waited: float) -> float:
         """Return how long to rest, in seconds; a reader that has to catch up doesn't."""
-        if sum(map(len, records.values())) >= self._max_records:
+        if self._is_full(records):
             return 0.0
         return self._times.pace.rest(waited=waited, taken=self._taken)
+
+    def _is_full(self, records: Records) -> bool:
+        return sum(map(len, records.values())) >= self._max_records
 
     async def _handle_records(self, records: Records) -> None:
         began = time.monotonic()
@@ -247,11 +265,21 @@ class LogReader:
             self._note(self._passed)
             self._passed = {}
 
-    async def _poll(self, consumer: AIOKafkaConsumer) -> Records:
+    async def _in_company(self, consumer: AIOKafkaConsumer, records: Records) -> Records:
+        """Wait with records that all have no hurry for others, until their time is up."""
+        until = time.monotonic() + self._times.pace.patience
+        while are_all_of(records, self._unhurried) and self._is_positioned:
+            left = until - time.monotonic()
+            if left <= 0 or self._is_careful or self._is_full(records):
+                break
+            records = joined(records, await self._poll(consumer, math.ceil(left * 1000)))
+        return records
+
+    async def _poll(self, consumer: AIOKafkaConsumer, timeout_ms: int = _POLL_MS) -> Records:
         if self._is_careful and self._is_positioned:
             return await self._poll_carefully(consumer)
         try:
-            return await _take(consumer, timeout_ms=_POLL_MS, max_records=self._max_records)
+            return await _take(consumer, timeout_ms=timeout_ms, max_records=self._max_records)
         except UnicodeDecodeError:
             # Somewhere a header's name is no text, and the client gives up on the whole poll.
             self._start_over()
