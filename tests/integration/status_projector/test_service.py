@@ -24,7 +24,7 @@ from status_projector.settings import Settings
 from tests.support.job_histories import NOON, JobHistory, make_job_id
 from tests.support.servers import Kafka
 
-SECONDS = 40.0
+SECONDS = 120.0
 REQUEST = RequestedReport(
     report_type="ORDERS_SUMMARY",
     date_range=RequestedDateRange(from_date="2026-01-01", to_date="2026-01-31"),
