@@ -195,6 +195,8 @@ class Outbox:
                 )
 
     async def _sweep(self) -> int:
+        # A process that was held up may find rows left behind that it published itself.
+        await self._forget()
         async with self._database.transaction() as conn:
             rows = await conn.fetch(_CLAIM_LEFT_BEHIND, self._times.left_behind_after, _BATCH)
             if not rows:

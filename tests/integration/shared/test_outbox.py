@@ -132,6 +132,22 @@ async def test_acknowledged_rows_do_not_pile_up_until_then(pool: Database) -> No
         await wait_until_empty(pool)
 
 
+async def test_what_was_acknowledged_is_not_published_again_however_late_its_row_is_deleted(
+    pool: Database,
+) -> None:
+    bus = Bus()
+    times = OutboxTimes(left_behind_after=0.0, sweep_every=0.05, forget_after=3600)
+    made = Outbox(pool, bus, OutboxMetrics(CollectorRegistry()), times)
+    await commit(pool, message(1))
+    async with running({"publisher": made.run_publisher()}):
+        made.publish([message(1)])
+        await poll_until_published(made, 1)
+    async with running({"sweeper": made.run_sweeper()}):
+        await wait_until_empty(pool)
+
+    assert bus.published == [message(1)]
+
+
 async def test_what_was_never_committed_is_in_no_table(pool: Database) -> None:
     with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the transaction is what is tested
         async with pool.transaction() as conn:
