@@ -77,6 +77,8 @@ class OutboxTimes:
     forget_after: float = 0.5
     """When the row of an acknowledged message is deleted: a deletion of many costs as one of one.
     Far below `left_behind_after`, after which it would be published again."""
+    company: float = 0.02
+    """How long a message without hurry waits for one that has it, and is published with it."""
 
 
 def columns(messages: Sequence[OutgoingMessage]) -> tuple[list[object], ...]:
@@ -114,12 +116,20 @@ class Outbox:
         self._acknowledged: list[UUID] = []
         self._forget_at: float | None = None
         self._wake = asyncio.Event()
+        self._wake_later: asyncio.TimerHandle | None = None
         self._publishing = asyncio.Lock()
 
-    def publish(self, messages: Sequence[OutgoingMessage]) -> None:
-        """Queue messages whose rows are committed; never waits."""
+    def publish(self, messages: Sequence[OutgoingMessage], *, has_hurry: bool = True) -> None:
+        """Queue messages whose rows are committed; never waits.
+
+        Those without hurry go out with the next that have it, or after a moment.
+        """
         self._fresh.extend(messages)
-        self._wake.set()
+        if has_hurry:
+            self._wake.set()
+        elif self._fresh and self._wake_later is None:
+            loop = asyncio.get_running_loop()
+            self._wake_later = loop.call_later(self._times.company, self._wake.set)
 
     async def run_publisher(self) -> None:
         """Publish fresh messages for ever: each round takes all that arrived during the last."""
@@ -156,6 +166,9 @@ class Outbox:
     async def _publish_fresh(self) -> None:
         async with self._publishing:
             messages, self._fresh = self._fresh, []
+            if self._wake_later is not None:
+                self._wake_later.cancel()
+                self._wake_later = None
             if messages:
                 await self._publish(messages)
 

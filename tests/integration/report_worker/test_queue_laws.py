@@ -59,7 +59,7 @@ class Publishing(Outbox):
         super().__init__(runs.database, NoBroker(), OutboxMetrics(CollectorRegistry()))
         self.events: list[AnyJobEvent] = []
 
-    def publish(self, messages: Sequence[OutgoingMessage]) -> None:
+    def publish(self, messages: Sequence[OutgoingMessage], *, has_hurry: bool = True) -> None:  # noqa: ARG002 - all are kept alike
         """Keep messages whose rows are committed."""
         for message in messages:
             received = decode(message.headers, message.value)

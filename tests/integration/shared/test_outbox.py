@@ -111,6 +111,30 @@ async def test_committed_messages_are_published_in_order_and_their_rows_deleted(
     assert bus.published == messages
 
 
+async def test_a_message_without_hurry_waits_for_one_that_has_it(pool: Database) -> None:
+    bus = Bus()
+    times = OutboxTimes(left_behind_after=3600, company=3600)
+    async with running_outbox(pool, bus, times) as made:
+        await commit(pool, message(1), message(2))
+        made.publish([message(1)], has_hurry=False)
+        assert await left(pool) == {message(1).key, message(2).key}
+        assert not bus.was_asked.is_set()
+        made.publish([message(2)])
+        await wait_until_empty(pool)
+
+    assert bus.published == [message(1), message(2)]
+
+
+async def test_a_message_without_hurry_goes_alone_where_none_follows(pool: Database) -> None:
+    bus = Bus()
+    async with running_outbox(pool, bus, NEVER) as made:
+        await commit(pool, message(1))
+        made.publish([message(1)], has_hurry=False)
+        await wait_until_empty(pool)
+
+    assert bus.published == [message(1)]
+
+
 async def test_acknowledged_rows_are_deleted_together_after_a_moment(pool: Database) -> None:
     times = OutboxTimes(left_behind_after=3600, forget_after=3600)
     async with running_outbox(pool, Bus(), times) as made:

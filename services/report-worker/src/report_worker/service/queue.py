@@ -120,7 +120,7 @@ class Queue:
             messages = [*(ended.message for ended in effects.ended), *begun]
             await outbox.add(conn, messages)
             await positions.save(conn, intake.progress)
-        self._outbox.publish(messages)
+        self._outbox.publish(messages, has_hurry=bool(effects.ended))
         self._metrics.taken_in.inc(len(effects.queued))
         self._report_unattempted(effects.ended)
         return attempts
@@ -130,7 +130,7 @@ class Queue:
         async with self._database.transaction() as conn:
             attempts, messages = await self._claim(conn, free_slots)
             await outbox.add(conn, messages)
-        self._outbox.publish(messages)
+        self._outbox.publish(messages, has_hurry=False)
         return attempts
 
     async def finish(self, endings: Sequence[Ending], *, free_slots: int) -> list[Attempt]:
@@ -163,7 +163,9 @@ class Queue:
         }
         async with self._database.connection() as conn:
             held = await store.renew(conn, attempts, messages, lease=self._times.lease)
-        self._outbox.publish([told for token, told in messages.items() if token in held.free])
+        self._outbox.publish(
+            [told for token, told in messages.items() if token in held.free], has_hurry=False
+        )
         return Renewal(
             taken_away=[attempt for attempt in attempts if attempt.token not in held.tokens],
             cancelled=[attempt for attempt in attempts if attempt.token in held.cancelled],
@@ -253,7 +255,7 @@ class Queue:
     async def _begin(self, arrivals: Sequence[Arrival], progress: Progress) -> list[Attempt]:
         async with self._database.connection() as conn:
             begun = await store.begin(conn, arrivals, progress, lease=self._times.lease)
-        self._outbox.publish([arrival.message for arrival in begun])
+        self._outbox.publish([arrival.message for arrival in begun], has_hurry=False)
         self._metrics.taken_in.inc(len(begun))
         return [arrival.attempt for arrival in begun]
 
