@@ -25,6 +25,7 @@ from gateway.domain import (
 )
 from gateway.metrics import ChangeMetrics, RequestMetrics, SubmissionMetrics
 from gateway.routes.contract import ReportTypeList
+from gateway.routes.representations import Representations
 from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
 from gateway.service import (
@@ -312,6 +313,7 @@ class FakeGateway:
                 submissions, self.keys, memory=memory(RETENTION), clock=self.clock
             ),
             jobs=self.jobs,
+            representations=Representations(self.jobs),
             following=Following(self.jobs, changes, PACE),
             actions=Actions(
                 self.jobs,

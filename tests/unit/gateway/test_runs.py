@@ -1,5 +1,6 @@
 """Runs and attempts out of facts that come in any order, more than once, and in part."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -27,7 +28,8 @@ def fact(event: str, seconds: int, *, run: int = 1, **more: Any) -> Fact:
 
 def job(status: JobStatus, run: int, *facts: Fact) -> Job:
     blank = Job.pending(JobId("job_" + "0" * 40), T0)
-    return replace(blank, status=status, run=run, facts=facts)
+    history = json.dumps(dict(enumerate(facts)))
+    return replace(blank, status=status, run=run, history=history)
 
 
 FAILED_ONCE: Final = (

@@ -17,6 +17,7 @@ from gateway.metrics import ChangeMetrics, RequestMetrics, SubmissionMetrics
 from gateway.routes import ROUTES, docs, failures, openapi
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.observing import ObservedRequests
+from gateway.routes.representations import Representations
 from gateway.routes.revision import revision_of
 from gateway.routes.services import Services
 from gateway.service import (
@@ -196,6 +197,7 @@ def _services(
             clock=utc_now,
         ),
         jobs=jobs,
+        representations=Representations(jobs),
         following=Following(
             jobs, changes, Pace(parts.settings.stream_quiet, parts.settings.stream_longest)
         ),

@@ -1,5 +1,6 @@
 """A job as clients see it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ class JobStatus(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """Whether the run is over."""
-        return self in {JobStatus.COMPLETED, JobStatus.FAILED}
+        return self is JobStatus.COMPLETED or self is JobStatus.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,14 @@ class Job:
     run: int = 1
     progress: Progress | None = None
     cancel_requested: bool = False
-    facts: tuple[Fact, ...] = ()
-    """What is known to have happened, in no order; none in a listing."""
+    history: str = "{}"
+    """What is known to have happened, as the projector keeps it; nothing in a listing."""
     vector: Vector = field(default_factory=Vector)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What is in the history, which is JSON: facts by keys of no further meaning, unordered."""
+        return tuple(json.loads(self.history).values())
 
     @classmethod
     def pending(

@@ -20,6 +20,7 @@ from gateway.routes.preferences import (
     unless_client_leaves,
 )
 from gateway.routes.problems import ProblemType
+from gateway.routes.resource import JsonAnswer
 from gateway.routes.revision import entity_tag
 from gateway.routes.services import Reader, services_of
 
@@ -137,17 +138,16 @@ async def get_report_job(
         job = await unless_client_leaves(request, change)
     else:
         job = await services.jobs.find(job_id, tenant)
-    view = services.jobs.view(job)
-    headers = {**_ASK_AGAIN, "etag": f'"{entity_tag(job, services.revision)}"'}
-    if view.retry_after is not None:
-        headers["retry-after"] = str(view.retry_after)
+    tag = entity_tag(job, services.revision)
+    headers = {**_ASK_AGAIN, "etag": f'"{tag}"'}
+    retry_after = services.jobs.retry_after(job)
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
     if seconds:
         headers["preference-applied"] = f"wait={seconds}"
-    if is_known(job):
+    if known and lists_tag(known, tag):
         return Response(status_code=304, headers=headers)
-    return Response(
-        ReportJobDetails.of(view).json_bytes(), headers=headers, media_type="application/json"
-    )
+    return JsonAnswer(services.representations.of(job), headers.items())
 
 
 _PAGE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {

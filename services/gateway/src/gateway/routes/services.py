@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from gateway.domain import NotAuthenticatedError, NotPermittedError, Scope
 from gateway.routes.observing import ANSWER_FIELDS
+from gateway.routes.representations import Representations
 from gateway.service import (
     Access,
     Actions,
@@ -37,6 +38,7 @@ class Services:
     submissions: Submissions
     keyed_submissions: KeyedSubmissions
     jobs: Jobs
+    representations: Representations
     following: Following
     actions: Actions
     downloads: Downloads

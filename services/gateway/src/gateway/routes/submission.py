@@ -11,6 +11,7 @@ from gateway.routes.body import read_report_request
 from gateway.routes.contract import ReportJob, ReportValidation
 from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
+from gateway.routes.resource import JsonAnswer
 from gateway.routes.services import Submitter, services_of
 from shared.telemetry.trace import accepted_traceparent
 
@@ -147,9 +148,5 @@ async def generate_report(request: Request, tenant: Submitter) -> Response:
 def _json(
     resource: ReportJob | ReportValidation, status: int, headers: Mapping[str, str]
 ) -> Response:
-    return Response(
-        content=resource.json_bytes(),
-        status_code=status,
-        headers={**headers, "cache-control": "no-store"},
-        media_type="application/json",
-    )
+    fields = {**headers, "cache-control": "no-store"}
+    return JsonAnswer(resource.json_bytes(), fields.items(), status)

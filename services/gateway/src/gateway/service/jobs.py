@@ -112,13 +112,16 @@ class Jobs:
         """Add what depends on the time and on this deployment: expiry, link, poll interval."""
         expires_at = job.created_at + self.retention
         is_completed = job.status is JobStatus.COMPLETED
-        age = self.clock() - job.created_at
         return JobView(
             job=job,
             expires_at=expires_at,
             download_url=self.links.url(job.job_id, expires_at) if is_completed else None,
-            retry_after=None if job.status.is_terminal else poll_interval(age),
+            retry_after=self.retry_after(job),
         )
+
+    def retry_after(self, job: Job) -> int | None:
+        """Return how many seconds to wait before asking again; None once it has ended."""
+        return None if job.status.is_terminal else poll_interval(self.clock() - job.created_at)
 
     def _kept(self, text: str) -> JobId:
         if not is_well_formed(text):

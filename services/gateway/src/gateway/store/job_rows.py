@@ -1,12 +1,10 @@
 """Rows of `read_model.jobs` as the gateway's domain has them."""
 
-import json
 from typing import Final
 
 import asyncpg
 
 from gateway.domain import (
-    Fact,
     Job,
     JobStatus,
     Progress,
@@ -27,7 +25,7 @@ COLUMNS: Final = """
 """All that a listing shows of a job; `j` is the table."""
 
 
-def job_of(row: asyncpg.Record, facts: tuple[Fact, ...] = ()) -> Job:
+def job_of(row: asyncpg.Record, history: str = "{}") -> Job:
     """Return the job of a row that is no tombstone."""
     status = JobStatus(row["status"])
     has_failed = status is JobStatus.FAILED
@@ -51,14 +49,9 @@ def job_of(row: asyncpg.Record, facts: tuple[Fact, ...] = ()) -> Job:
         # A cancel that a run's end overtook doesn't concern the job any more.
         cancel_requested=row["cancel_run"] == row["run"] and not status.is_terminal,
         webhook=_webhook(row),
-        facts=facts,
+        history=history,
         vector=Vector(row["requests_offset"], row["events_offset"]),
     )
-
-
-def facts_of(history: str) -> tuple[Fact, ...]:
-    """Return the facts of a history, which is JSON: facts by keys of no further meaning."""
-    return tuple(json.loads(history).values())
 
 
 def _artifact(row: asyncpg.Record) -> StoredArtifact | None:

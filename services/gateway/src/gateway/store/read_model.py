@@ -14,7 +14,7 @@ from gateway.domain import (
     JobFilter,
     ReadModelUnavailableError,
 )
-from gateway.store.job_rows import COLUMNS, facts_of, job_of
+from gateway.store.job_rows import COLUMNS, job_of
 from gateway.store.listing import page_statement
 from shared.database.pool import PASSING_ERRORS, Database
 from shared.events import RequestedReport
@@ -204,4 +204,4 @@ class ReadModel:
 
 
 def _whole(row: asyncpg.Record) -> Job:
-    return job_of(row, facts_of(row["history"]))
+    return job_of(row, row["history"])
