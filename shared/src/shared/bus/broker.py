@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from shared.backoff import Backoff
+from shared.bus.partitioner import partition_of
 from shared.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def make_broker(settings: KafkaSettings, *, service: str) -> KafkaBroker:
         acks="all",
         enable_idempotence=False,
         linger_ms=0,
+        partitioner=partition_of,
         request_timeout_ms=int(settings.request_timeout * 1000),
         max_request_size=_MAX_REQUEST_BYTES,
         allow_auto_create_topics=False,

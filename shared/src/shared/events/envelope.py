@@ -1,5 +1,6 @@
 """CloudEvents 1.0 in Kafka's binary mode: attributes in `ce_*` headers, JSON in the value."""
 
+import hashlib
 import re
 import uuid
 from collections.abc import Iterable
@@ -29,7 +30,7 @@ from shared.events.payloads import (
 )
 from shared.topics import Topic
 
-_NAMESPACE: Final = uuid.UUID("6f0d4b4e-7a0c-5f0e-9d53-1c1b1c3f6a11")
+_NAMESPACE: Final = uuid.UUID("6f0d4b4e-7a0c-5f0e-9d53-1c1b1c3f6a11").bytes
 _NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """An escape that isn't itself escaped. JSON has no other spelling for NUL."""
 
@@ -107,7 +108,9 @@ def event_id(event: JobEvent) -> uuid.UUID:
     """
     attempt, sequence = _number(event)
     name = f"{event.job_id}/{event.run}/{attempt}/{type(event).__name__}/{sequence}"
-    return uuid.uuid5(_NAMESPACE, name)
+    # What uuid5 of the same namespace gives, in half the time; every event passes here.
+    digest = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()
+    return uuid.UUID(bytes=digest[:16], version=5)
 
 
 def _number(event: JobEvent) -> tuple[int, int]:

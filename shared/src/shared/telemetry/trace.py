@@ -11,7 +11,8 @@ _SPELLING: Final = re.compile(
 
 def new_traceparent() -> str:
     """Return a traceparent that starts a trace of its own."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    digits = secrets.token_hex(24)
+    return f"00-{digits[:32]}-{digits[32:]}-01"
 
 
 def accepted_traceparent(header: str | None) -> str:

@@ -6,9 +6,11 @@ was quiet may send a burst at once, and in the long run sends no faster than the
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RatePolicy:
     """One limit; `name` is what clients see of it. Both figures are above 0."""
 
@@ -21,9 +23,13 @@ class RatePolicy:
         """The seconds in which an empty bucket fills."""
         return math.ceil(self.burst / self.per_second)
 
+    @cached_property
+    def field(self) -> str:
+        """What clients are told of it, as a header has it."""
+        return f'"{self.name}";q={self.burst};w={self.window}'
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+
+class Bucket(NamedTuple):
     """The tokens that there were at a moment, in seconds of any clock that only goes on."""
 
     tokens: float
@@ -35,8 +41,7 @@ class Bucket:
         return Bucket(min(self.tokens + gained, policy.burst), now)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What came of asking for a token: the bucket afterwards, and what to tell the client.
 
     `retry_after` in whole seconds, None where a token was there; `remaining` are whole tokens,

@@ -61,7 +61,7 @@ class RateLimits:
             return {}
         taken, policy = limit.take(tenant), limit.policy
         fields = {
-            "ratelimit-policy": f'"{policy.name}";q={policy.burst};w={policy.window}',
+            "ratelimit-policy": policy.field,
             "ratelimit": f'"{policy.name}";r={taken.remaining};t={taken.reset}',
         }
         if taken.retry_after is not None:
