@@ -58,6 +58,12 @@ def test_an_object_that_is_no_json_does_not_break_the_line(stream: io.BytesIO) -
     assert json.loads(stream.getvalue())["thing"].startswith("<object")
 
 
+def test_text_that_is_not_utf_8_does_not_break_the_line(stream: io.BytesIO) -> None:
+    structlog.get_logger("x").info("odd", text="half a pair: \ud800", thing=object())
+
+    assert json.loads(stream.getvalue())["text"] == "half a pair: \ud800"
+
+
 def test_a_line_below_the_level_is_not_written(stream: io.BytesIO) -> None:
     structlog.get_logger("x").debug("detail")
 

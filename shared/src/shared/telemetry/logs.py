@@ -1,12 +1,13 @@
 """Structured logs: one JSON object a line on standard error, library loggers included."""
 
+import json
 import logging
 import sys
 from contextlib import suppress
 from typing import BinaryIO, Final, cast
 
 import structlog
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from shared.clock import rfc3339, utc_now
 
@@ -86,4 +87,7 @@ def _heading(service: str) -> structlog.typing.Processor:
 
 
 def _json_bytes(event: object, **_: object) -> bytes:
-    return to_json(event, fallback=str)
+    try:
+        return to_json(event, fallback=str)
+    except PydanticSerializationError:  # text that isn't UTF-8, which JSON can escape
+        return json.dumps(event, default=str).encode()

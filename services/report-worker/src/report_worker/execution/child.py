@@ -37,6 +37,7 @@ from report_worker.reports import (
     discard_artifact,
     generate,
     open_store,
+    storable,
 )
 from shared.catalogue import Catalogue
 from shared.events import Artifact, Progress
@@ -44,6 +45,7 @@ from shared.telemetry.logs import configure_logging
 
 _PR_SET_PDEATHSIG: Final = 1
 _PROGRESS_EVERY: Final = 0.5
+_LONGEST_MESSAGE: Final = 2000
 _log = structlog.get_logger()
 
 _Answer = Done | Failed | OutOfMemory
@@ -133,7 +135,7 @@ class _Executor:
         try:
             return await self._generate(assignment, progress)
         except ReportError as error:
-            return Failed(code=error.code, message=error.message, transient=error.transient)
+            return _failed(error)
         except MemoryError:
             _log.exception("out of memory")
             return OutOfMemory()
@@ -168,6 +170,14 @@ class _Executor:
             ),
             row_count=report.rows,
         )
+
+
+def _failed(error: ReportError) -> Failed:
+    """Tell of an error in words that events can carry: a plugin may write anything into them."""
+    message = storable(str(error.message))
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[: _LONGEST_MESSAGE - 1] + "…"
+    return Failed(code=error.code, message=message, transient=error.transient)
 
 
 class _Sampling:

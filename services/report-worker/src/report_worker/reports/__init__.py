@@ -7,6 +7,7 @@ from report_worker.reports.generation import generate
 from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import GeneratedReport, ReportSpec, TimeLimits
 from report_worker.reports.sessions import SourceSessions
+from report_worker.reports.storable import storable
 
 __all__ = [
     "ErrorCode",
@@ -19,4 +20,5 @@ __all__ = [
     "discard_artifact",
     "generate",
     "open_store",
+    "storable",
 ]

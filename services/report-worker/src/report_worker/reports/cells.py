@@ -4,13 +4,13 @@ Every format is made of this text, so that a report whose rows come from a progr
 rows come from a query are the same, byte by byte.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Final
 
 from report_worker.reports.errors import declared_wrongly
+from report_worker.reports.storable import storable
 from shared.catalogue import Column, ColumnType, ReportType
 
 Value = str | int | Decimal | date | datetime | bool | None
@@ -24,10 +24,6 @@ TextRow = Sequence[str | None]
 
 _DIGITS: Final = 200_000
 """More than PostgreSQL's numeric has, so that rounding to a scale never rounds anything else."""
-
-_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
-"""NUL, which no database's text holds, and halves of surrogate pairs, which aren't UTF-8."""
 
 
 class TextRows:
@@ -81,7 +77,7 @@ def _writer(column: Column) -> _Writer:
 def _text(value: Value) -> str:
     if not isinstance(value, str):
         raise TypeError("text is given as str")
-    return _UNSTORABLE.sub(_REPLACEMENT, value)
+    return storable(value)
 
 
 def _integer(value: Value) -> str:
