@@ -13,7 +13,7 @@ from tests.support.report_worker import WorkerBench
 
 RAISES = """
 import asyncio
-from report_worker.plugins import PermanentError, ReportPlugin
+from report_worker.plugins import PermanentError, ReportCancelled, ReportPlugin
 
 async def rows(report):
     yield [(report.from_date, 1)]
@@ -64,3 +64,17 @@ async def test_a_message_that_no_event_can_carry_is_mended_and_the_job_ends(
     assert cut.endswith("…")
     assert len(cut) == 2000
     assert failure(bench, wrong).error_message == "'rates'"
+
+
+async def test_a_plugin_that_ends_without_an_error_of_its_own_ends_its_attempt_at_once(
+    bench: WorkerBench, install: Install
+) -> None:
+    install("CANCELS", "raise asyncio.CancelledError")
+    install("LEAVES", "raise ReportCancelled")
+    await bench.start_worker(slots="1", max_failures="2")
+    for name in ("CANCELS", "LEAVES"):
+        job = await bench.submit(name)
+        await bench.told(
+            job, "1 started", "1 FAILED", "2 started", "2 REPORT_GENERATION_FAILED"
+        )
+        assert "internal error" in failure(bench, job).error_message

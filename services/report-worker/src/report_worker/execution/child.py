@@ -49,6 +49,11 @@ _LONGEST_MESSAGE: Final = 2000
 _log = structlog.get_logger()
 
 _Answer = Done | Failed | OutOfMemory
+_DEFECT: Final = Failed(
+    code=INTERNAL_ERROR.code,
+    message=INTERNAL_ERROR.message,
+    transient=INTERNAL_ERROR.transient,
+)
 
 
 def main(descriptor: int) -> None:
@@ -103,18 +108,22 @@ class _Executor:
         self._sources = SourceSessions(setup.sources)
         self._store = open_store(setup.artifacts_url)
         self._job: asyncio.Task[None] | None = None
+        self._is_cancelled = False
         self._made: str | None = None
 
     def start(self, assignment: Assignment) -> None:
         """Begin to execute; the answer goes out by itself."""
         self._made = None
+        self._is_cancelled = False
         self._job = asyncio.create_task(self._execute(assignment))
+        self._job.add_done_callback(self._answer_anyway)
 
     async def cancel(self) -> None:
         """Stop what runs, and leave nothing of it or of what has just been finished.
 
         Report code that ignores a cancellation keeps this waiting; the parent doesn't wait long.
         """
+        self._is_cancelled = True
         if self._job is not None:
             self._job.cancel()
             await asyncio.wait((self._job,))
@@ -141,11 +150,18 @@ class _Executor:
             return OutOfMemory()
         except Exception:  # noqa: BLE001 - a defect ends this job, not the child
             _log.exception("attempt failed unexpectedly")
-            return Failed(
-                code=INTERNAL_ERROR.code,
-                message=INTERNAL_ERROR.message,
-                transient=INTERNAL_ERROR.transient,
-            )
+            return _DEFECT
+
+    def _answer_anyway(self, job: asyncio.Task[None]) -> None:
+        """Answer for a job that ended without an answer, though nobody cancelled it.
+
+        A plugin may raise a `CancelledError` of its own, or something else that is no `Exception`;
+        without an answer the parent would wait until the job's time is over.
+        """
+        error = asyncio.CancelledError() if job.cancelled() else job.exception()
+        if error is not None and not self._is_cancelled:
+            _log.error("attempt ended without an answer", exc_info=error)
+            self._channel.send(_DEFECT)
 
     async def _generate(self, assignment: Assignment, progress: ProgressReporter) -> Done:
         report_type = self._catalogue.get(assignment.request.report_type)
