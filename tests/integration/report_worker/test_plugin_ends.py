@@ -74,7 +74,5 @@ async def test_a_plugin_that_ends_without_an_error_of_its_own_ends_its_attempt_a
     await bench.start_worker(slots="1", max_failures="2")
     for name in ("CANCELS", "LEAVES"):
         job = await bench.submit(name)
-        await bench.told(
-            job, "1 started", "1 FAILED", "2 started", "2 REPORT_GENERATION_FAILED"
-        )
+        await bench.told(job, "1 started", "1 FAILED", "2 started", "2 REPORT_GENERATION_FAILED")
         assert "internal error" in failure(bench, job).error_message

@@ -118,11 +118,14 @@ async def test_columns_that_are_not_as_declared_are_named(
     assert reason in error.message
 
 
-async def test_a_query_past_its_time_limit_is_permanent(make: Make, artifacts: Path) -> None:
+@pytest.mark.parametrize("file_format", list(ReportFormat))
+async def test_a_query_past_its_time_limit_is_permanent(
+    make: Make, artifacts: Path, file_format: str
+) -> None:
     slow = report_type(
         "SELECT pg_sleep(30)::text AS t", {"t": "text"}, limits={"statement_timeout": 1}
     )
-    error = await failure(make(slow))
+    error = await failure(make(slow, file_format))
     assert (error.code, error.transient) == (ErrorCode.TIMED_OUT, False)
     assert "1 seconds" not in error.message
     assert files_in(artifacts) == []

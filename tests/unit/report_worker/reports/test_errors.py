@@ -64,6 +64,12 @@ def test_a_canceled_query_is_a_time_limit_only_when_it_ran_that_long() -> None:
     assert from_source_error(error, ran_seconds=2, limit_seconds=900).transient
 
 
+def test_our_own_limit_on_a_query_is_a_time_limit_and_a_shorter_wait_in_vain_is_none() -> None:
+    timed_out = from_source_error(TimeoutError(), ran_seconds=915, limit_seconds=900)
+    assert (timed_out.code, timed_out.transient) == (ErrorCode.TIMED_OUT, False)
+    assert from_source_error(TimeoutError(), ran_seconds=10, limit_seconds=900).transient
+
+
 def test_a_report_that_is_too_large_names_the_formats_that_would_do() -> None:
     error = too_many_rows(10_000, ReportFormat.PDF, list(ReportFormat))
     assert (error.code, error.transient) == ("REPORT_TOO_LARGE", False)

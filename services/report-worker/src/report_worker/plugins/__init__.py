@@ -75,8 +75,8 @@ class PluginError(Exception):
     """A report that can't be made; raise one of the two below.
 
     `message` is shown to whoever asked for the report, so it names neither addresses nor secrets;
-    the error that it is raised from goes to the log. It is cut after 2,000 characters. `code` is the
-    job's `errorCode`.
+    the error that it is raised from goes to the log. It is cut after 2,000 characters. `code` is
+    the job's `errorCode`.
     """
 
     is_transient: bool

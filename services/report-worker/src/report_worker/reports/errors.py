@@ -170,8 +170,11 @@ def from_source_error(
 ) -> ReportError:
     """Judge an error of the data source's driver.
 
-    A canceled query is a time limit when it ran for about that long; else somebody canceled it.
+    A canceled query is a time limit when it ran for about that long; else somebody canceled it. So
+    is our own limit on the whole of it: one that ends earlier is a source that doesn't answer.
     """
+    if isinstance(error, TimeoutError) and ran_seconds >= limit_seconds:
+        return query_timed_out(limit_seconds)
     if not isinstance(error, asyncpg.PostgresError):
         return source_unavailable()
     sqlstate = error.sqlstate or ""

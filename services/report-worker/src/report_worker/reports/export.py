@@ -67,9 +67,9 @@ async def fetch_texts(
 ) -> AsyncIterator[list[TextRow]]:
     """Fetch the report's rows as text, some at a time, and at most so many."""
     query = text_query(report_type, snapshot.query, limit=limit)
-    cursor = await snapshot.connection.cursor(query, timeout=snapshot.time_limit)
+    cursor = await snapshot.connection.cursor(query)
     fetched = 0
-    while records := await cursor.fetch(_ROWS_AT_A_TIME, timeout=snapshot.time_limit):
+    while records := await cursor.fetch(_ROWS_AT_A_TIME):
         yield [tuple(record) for record in records]
         fetched += len(records)
         progress.rows(fetched)

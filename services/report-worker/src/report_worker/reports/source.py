@@ -33,7 +33,6 @@ class Snapshot:
 
     connection: asyncpg.Connection
     query: str
-    time_limit: float
 
 
 @asynccontextmanager
@@ -53,7 +52,7 @@ async def open_snapshot(spec: ReportSpec, sessions: SourceSessions) -> AsyncIter
         ):
             await _check_columns(session, spec.report_type, query)
             started = asyncio.get_running_loop().time()
-            yield Snapshot(session.connection, query, limit)
+            yield Snapshot(session.connection, query)
     except SOURCE_ERRORS as error:
         ran = asyncio.get_running_loop().time() - started
         raise from_source_error(error, ran_seconds=ran, limit_seconds=limit) from error
