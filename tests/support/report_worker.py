@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +50,9 @@ from shared.topics import Topic
 PATIENCE: Final = 40.0
 """Seconds after which a condition is given up; far more than any of them needs."""
 
+BUSY: Final = timedelta(seconds=8)
+"""What a busy machine may add to a time that is promised, by the clock of the events."""
+
 QUICK: Final = {
     "REPORT_WORKER_LEASE": "1.5",
     "REPORT_WORKER_BEAT": "0.2",
@@ -71,8 +74,11 @@ CATALOGUE: Final[dict[str, dict[str, Any]]] = {
     "HURRIED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({_GATE})::text x",
                 "limits": {"max_duration": 1}},
     "IMPATIENT": {"source": "orders", "sql": "SELECT 1::text AS x", "limits": {"queue_ttl": 1}},
+    "STEADY": {"source": "orders", "sql": "SELECT repeat('x', 65536) AS x FROM"
+               " generate_series(1, 300) AS i CROSS JOIN LATERAL pg_sleep(0.015 * sign(i))"},
 }  # fmt: skip
-"""GATED and HURRIED wait for the test's `Gate`; the source of AWAY is the test's to choose."""
+"""GATED and HURRIED wait for the test's `Gate`; the source of AWAY is the test's to choose. STEADY
+gives its rows one by one, for five seconds."""
 
 
 async def eventually(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
@@ -142,6 +148,11 @@ class EventLog:
         A job that ended twice would have two events for it, since both would differ in their id.
         """
         return [line for _, line in sorted(filter(None, map(_line, self.of(job))))]
+
+    def started_at(self, job: JobId, attempt: int = 1) -> datetime:
+        """Return when an attempt of the job began."""
+        starts = (event for event in self.of(job) if isinstance(event, JobStarted))
+        return next(event.started_at for event in starts if event.attempt == attempt)
 
     def ended(self, job: JobId) -> JobCompleted | JobFailed | None:
         """Return how the job ended, if it has; fails for a job that ended twice."""

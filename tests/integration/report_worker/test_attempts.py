@@ -2,14 +2,16 @@
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
-from shared.events import JobCompleted, JobFailed, JobStarted
+from shared.clock import utc_now
+from shared.events import JobAttemptEnded, JobCompleted, JobFailed, JobStarted
 from tests.support.plugins import DECLARED, install_plugin
-from tests.support.report_worker import Gate, Worker, WorkerBench, eventually
+from tests.support.report_worker import BUSY, QUICK, Gate, Worker, WorkerBench, eventually
 
 OFFSPRING = """
 import asyncio, os, subprocess, sys, time
@@ -132,11 +134,15 @@ async def test_a_killed_worker_leaves_no_child_and_its_jobs_run_again(
     survivor = await bench.start_worker()
     await survivor.is_ready()
     await worker.kill()
+    killed_at = utc_now()
     await eventually(lambda: not any(map(is_running, children)))
     await eventually(lambda: all(len(bench.events.story(job)) == 3 for job in jobs))
     await gate.open()
+    lease = timedelta(seconds=float(QUICK["REPORT_WORKER_LEASE"]))
     for job in jobs:
         await bench.told(job, "1 started", "1 LOST", "2 started", "2 completed")
+        taken_over_at = bench.events.started_at(job, attempt=2)
+        assert taken_over_at - killed_at < lease + timedelta(seconds=1) + BUSY
 
 
 @pytest.mark.parametrize("is_guard_killed", [False, True])
@@ -189,6 +195,9 @@ async def test_a_stopping_worker_gives_back_what_it_can_t_finish(
     await gate.open()
     for job in jobs:
         await bench.told(job, "1 started", "1 RELEASED", "2 started", "2 completed")
+        (released,) = [e for e in bench.events.of(job) if isinstance(e, JobAttemptEnded)]
+        taken_over_at = bench.events.started_at(job, attempt=2)
+        assert taken_over_at - released.ended_at < timedelta(seconds=1) + BUSY
 
 
 async def test_a_worker_that_stops_in_a_burst_of_quick_jobs_loses_none_of_those_it_claimed_ahead(

@@ -1,7 +1,9 @@
 """Jobs in real processes that are cancelled, deleted, take too long or wait too long."""
 
+from datetime import timedelta
 from itertools import pairwise
 
+from shared.clock import utc_now
 from shared.events import (
     CancelRequested,
     DeleteRequested,
@@ -12,7 +14,7 @@ from shared.events import (
     RetryRequested,
 )
 from shared.job_id import JobId
-from tests.support.report_worker import Gate, WorkerBench, eventually
+from tests.support.report_worker import BUSY, Gate, WorkerBench, eventually
 
 
 async def test_a_cancelled_job_and_its_query_stop_before_the_next_beat(
@@ -21,11 +23,13 @@ async def test_a_cancelled_job_and_its_query_stop_before_the_next_beat(
     await bench.start_worker(beat="600", lease="1800", slots="1")
     job = await bench.submit("GATED")
     await gate.wait_for(1)
+    asked_at = utc_now()
     await bench.ask(CancelRequested, job)
     await bench.told(job, "1 started", "1 CANCELLED")
     await gate.wait_for(0)
     ended = bench.events.ended(job)
     assert isinstance(ended, JobFailed)
+    assert ended.finished_at - asked_at < timedelta(seconds=2) + BUSY
     assert (ended.error_message, ended.retryable) == ("The job was cancelled.", True)
     started = bench.events.of(job)[0]
     assert isinstance(started, JobStarted)
