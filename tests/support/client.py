@@ -33,6 +33,15 @@ class JobWebhook(_Read):
     attempts: int
 
 
+class JobProgress(_Read):
+    """How far a running job has come."""
+
+    phase: str
+    percent: int | None
+    rows_processed: int | None
+    rows_total: int | None
+
+
 class Job(_Read):
     """A report job as the API shows it."""
 
@@ -51,6 +60,7 @@ class Job(_Read):
     error_code: str | None
     error_message: str | None
     retryable: bool | None
+    progress: JobProgress | None
     webhook: JobWebhook | None
 
 

@@ -20,6 +20,8 @@ GATED_REPORT: Final = "GATED_REPORT"
 """Fails for a passing reason while the gate in the data source is closed."""
 SLOW_REPORT: Final = "SLOW_REPORT"
 """Runs until it is stopped."""
+STEADY_REPORT: Final = "STEADY_REPORT"
+"""Gives its rows one by one, for five seconds."""
 KNOWN_TO_GATEWAY: Final = "KNOWN_TO_GATEWAY"
 """Only in the gateway's catalogue, as in the middle of a deployment."""
 
@@ -43,6 +45,12 @@ _SPECIAL: Final = (
     ),
     _report_type(SLOW_REPORT, "SELECT 1 AS number FROM pg_sleep(600)"),
     _report_type(GATED_REPORT, "SELECT shop.pass_gate() AS number"),
+    _report_type(
+        STEADY_REPORT,
+        "SELECT repeat('x', 65536) AS text FROM generate_series(1, 300) AS number"
+        " CROSS JOIN LATERAL pg_sleep(0.015 * sign(number))",
+    )
+    | {"columns": [{"name": "text", "title": "Text", "type": "text"}]},
 )
 GATE: Final = """
 CREATE TABLE shop.gate (is_closed boolean NOT NULL);

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -16,18 +17,32 @@ import httpx
 import pypdf
 import pytest
 
+from local_stack.polling import poll_until
 from shared.clock import utc_now
 from shared.job_id import JobIds
 from shared.links import DownloadLinks
-from tests.support.client import Job
-from tests.system.catalogue import BROKEN_QUERY, KNOWN_TO_GATEWAY, SOURCE_AWAY, request
+from tests.support.client import ENDED, Job, JobProgress
+from tests.system.catalogue import (
+    BROKEN_QUERY,
+    KNOWN_TO_GATEWAY,
+    SOURCE_AWAY,
+    STEADY_REPORT,
+    request,
+)
 from tests.system.installation import (
     MAX_FAILURES,
     SOURCE_PASSWORD,
     TENANT,
     Installation,
 )
-from tests.system.steps import assert_is_for_people, assert_problem, attempts_of, complete, fail
+from tests.system.steps import (
+    SECONDS,
+    assert_is_for_people,
+    assert_problem,
+    attempts_of,
+    complete,
+    fail,
+)
 
 Sums = dict[str, tuple[int, Decimal]]
 """Number and total amount of orders by currency."""
@@ -190,3 +205,27 @@ async def test_logs_tell_no_secrets(installation: Installation) -> None:
     assert job.job_id in logs
     for secret in (*installation.keys.secrets, SOURCE_PASSWORD):
         assert secret not in logs
+
+
+async def test_a_running_job_shows_how_far_it_has_come(installation: Installation) -> None:
+    accepted = await installation.client.submit(request(STEADY_REPORT))
+    job, shown = accepted, list[JobProgress]()
+
+    async def has_ended() -> bool:
+        nonlocal job
+        job = await installation.client.get(accepted.job_id)
+        if job.progress is not None and job.progress not in shown:
+            assert job.status == "RUNNING"
+            shown.append(job.progress)
+        return job.status in ENDED
+
+    await poll_until(has_ended, seconds=SECONDS)
+    assert (job.status, job.row_count, job.progress) == ("COMPLETED", 300, None)
+    counted = [one for one in shown if one.rows_processed]
+    assert len(counted) > 1  # told within the few seconds that it takes
+    for before, after in pairwise(counted):
+        assert (after.rows_processed or 0) >= (before.rows_processed or 0)
+        assert (after.percent or 0) >= (before.percent or 0)
+    assert (counted[-1].rows_processed or 0) > (counted[0].rows_processed or 0)
+    assert counted[-1].phase == "query"
+    assert (counted[-1].percent or 0) > 0

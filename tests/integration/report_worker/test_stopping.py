@@ -14,7 +14,7 @@ from shared.events import (
     RetryRequested,
 )
 from shared.job_id import JobId
-from tests.support.report_worker import BUSY, Gate, WorkerBench, eventually
+from tests.support.report_worker import BUSY, Gate, WorkerBench
 
 
 async def test_a_cancelled_job_and_its_query_stop_before_the_next_beat(
@@ -102,19 +102,22 @@ async def test_a_job_that_waits_longer_than_its_type_allows_expires(
 
 
 async def test_a_job_that_takes_a_while_tells_its_progress_and_a_short_one_doesn_t(
-    bench: WorkerBench, gate: Gate
+    bench: WorkerBench,
 ) -> None:
     await bench.start_worker()
-    short, long = await bench.submit("EMPTY"), await bench.submit("GATED")
-    await eventually(lambda: bool(_progress(bench, long)))
-    await gate.open()
+    short, long = await bench.submit("EMPTY"), await bench.submit("STEADY")
     await bench.all_ended(short, long)
     assert _progress(bench, short) == []
     told = _progress(bench, long)
+    assert len(told) > 1
     assert all(event.attempt == 1 and event.worker for event in told)
     assert [event.sequence for event in told] == sorted({event.sequence for event in told})
     for before, after in pairwise(told):
         assert (after.progressed_at - before.progressed_at).total_seconds() > 0.9
+        assert (after.progress.rows_processed or 0) >= (before.progress.rows_processed or 0)
+        assert (after.progress.percent or 0) >= (before.progress.percent or 0)
+    assert (told[-1].progress.rows_processed or 0) > (told[0].progress.rows_processed or 0)
+    assert (told[-1].progress.percent or 0) > 0
     completed = bench.events.ended(long)
     assert isinstance(completed, JobCompleted)
     assert completed.started_at is not None
