@@ -3,7 +3,8 @@
 import asyncio
 import os
 import random
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from report_worker import domain
 from report_worker.domain import Attempt, Deletion, Failure, Lost, NewRun, Outcome
 from report_worker.metrics import WorkerMetrics
 from report_worker.service import Sweeper, SweepTimes
+from report_worker.service import sweeper as sweeping
 from report_worker.store import artifacts
 from report_worker.store.artifacts import Artifacts, Folder, Listed, open_artifacts
 from shared.clock import utc_now
@@ -104,7 +106,30 @@ class HeldArtifacts:
         await self.artifacts.delete(paths)
 
 
-async def new_sweeper(runs: QueueBench, artifacts: Artifacts) -> Sweeper:
+@dataclass(slots=True)
+class StubbornArtifacts:
+    """A store that doesn't give up what lies in some jobs' folders."""
+
+    artifacts: Artifacts
+    stubborn: set[JobId] = field(default_factory=set)
+    asked: list[JobId] = field(default_factory=list)
+
+    async def page(self, after: str) -> Sequence[Listed]:
+        return await self.artifacts.page(after)
+
+    async def of_job(self, job_id: JobId) -> Sequence[Listed]:
+        self.asked.append(job_id)
+        return await self.artifacts.of_job(job_id)
+
+    async def delete(self, paths: Collection[str]) -> None:
+        if any(path.startswith(tuple(self.stubborn)) for path in paths):
+            raise PermissionError
+        await self.artifacts.delete(paths)
+
+
+async def new_sweeper(
+    runs: QueueBench, artifacts: Artifacts, monotonic: Callable[[], float] = time.monotonic
+) -> Sweeper:
     """Make a sweeper whose turn it is at the beginning of the store."""
     await runs.execute("UPDATE sweeping SET position = '', next_at = now()")
     return Sweeper(
@@ -113,6 +138,7 @@ async def new_sweeper(runs: QueueBench, artifacts: Artifacts) -> Sweeper:
         retention=RETENTION,
         times=SweepTimes(grace=0, round=3600),
         metrics=WorkerMetrics(CollectorRegistry()),
+        monotonic=monotonic,
     )
 
 
@@ -183,6 +209,55 @@ async def test_a_job_that_is_deleted_while_it_runs_is_swept_when_it_has_stopped(
     await runs.finish(attempt, domain.Cancelled())
     assert await sweeper.sweep_deleted() == 1
     assert shelf.names() == set()
+
+
+async def deleted(runs: QueueBench, shelf: Shelf, count: int) -> list[Attempt]:
+    """Delete so many jobs that had been completed."""
+    attempts = await runs.take_in(*(job(number) for number in range(count)), free_slots=count)
+    for attempt in attempts:
+        shelf.put(path_of(attempt))
+        await runs.finish(attempt, GENERATED)
+        await runs.take_in(Deletion(attempt))
+    return attempts
+
+
+async def test_files_that_can_t_be_deleted_hold_up_no_others_and_are_tried_again_later(
+    runs: QueueBench, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "_JOBS_AT_A_TIME", 1)
+    stubborn, now = StubbornArtifacts(shelf.artifacts), 0.0
+    sweeper = await new_sweeper(runs, stubborn, lambda: now)
+    first, second = await deleted(runs, shelf, 2)
+    stubborn.stubborn.add(first.job_id)
+    assert [await sweeper.sweep_deleted() for _ in range(3)] == [0, 1, 0]
+    assert shelf.names() == {path_of(first)}
+    assert stubborn.asked == [first.job_id, second.job_id]
+    stubborn.stubborn.clear()
+    now = 60.0
+    assert await sweeper.sweep_deleted() == 1
+    assert shelf.names() == set()
+
+
+async def test_a_store_that_gives_up_nothing_is_left_alone_after_a_few_jobs(
+    runs: QueueBench, shelf: Shelf
+) -> None:
+    stubborn = StubbornArtifacts(shelf.artifacts)
+    sweeper = await new_sweeper(runs, stubborn)
+    attempts = await deleted(runs, shelf, 9)
+    stubborn.stubborn = {attempt.job_id for attempt in attempts[1:]}
+    with pytest.raises(PermissionError):
+        await sweeper.sweep_deleted()
+    assert stubborn.asked == [attempt.job_id for attempt in attempts[:4]]
+    assert path_of(attempts[0]) not in shelf.names()
+
+
+async def test_a_folder_deletes_what_it_can(tmp_path: Path) -> None:
+    shelf = FolderShelf(tmp_path / "artifacts")
+    shelf.put("a/obstacle/file")
+    shelf.put("b/file")
+    with pytest.raises(OSError, match="obstacle"):
+        await shelf.artifacts.delete(["a/obstacle", "b/file"])
+    assert shelf.names() == {"a/obstacle/file"}
 
 
 async def test_expired_jobs_go_and_files_of_nobody_stay(

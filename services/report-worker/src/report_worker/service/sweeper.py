@@ -1,6 +1,8 @@
 """Deletes the files that nobody can ask for any more: at once for deleted jobs, else by and by."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +20,7 @@ from shared.database.pool import PASSING_ERRORS, Database
 from shared.job_id import JobId
 
 _JOBS_AT_A_TIME: Final = 100
+_AWAY_AFTER: Final = 3
 _STORE_FAILS: Final = (OSError, obstore.exceptions.BaseError)
 _PASSING: Final = (*PASSING_ERRORS, *_STORE_FAILS)
 _T = TypeVar("_T")
@@ -39,6 +42,33 @@ class SweepTimes:
     limit: float = 60.0
     """How long the store may take for one page."""
     retry: Backoff = field(default_factory=lambda: Backoff(first=1, longest=60))
+    put_off: Backoff = field(default_factory=lambda: Backoff(first=60, longest=3600))
+    """For how long a deleted job waits whose files couldn't be deleted, so that others don't."""
+
+
+class _PutOff:
+    """Jobs whose files couldn't be deleted, and until when each is left alone."""
+
+    def __init__(self, backoff: Backoff, monotonic: Callable[[], float]) -> None:
+        self._backoff = backoff
+        self._monotonic = monotonic
+        self._failures: Counter[JobId] = Counter()
+        self._until: dict[JobId, float] = {}
+
+    @property
+    def jobs(self) -> list[JobId]:
+        """Those that it is too early for."""
+        return [job_id for job_id, until in self._until.items() if until > self._monotonic()]
+
+    def failed(self, job_id: JobId) -> None:
+        """Put a job off, for longer each time."""
+        self._failures[job_id] += 1
+        self._until[job_id] = self._monotonic() + self._backoff.delay(self._failures[job_id])
+
+    def done(self, job_id: JobId) -> None:
+        """Forget a job."""
+        self._failures.pop(job_id, None)
+        self._until.pop(job_id, None)
 
 
 class Sweeper:
@@ -56,12 +86,14 @@ class Sweeper:
         retention: timedelta,
         times: SweepTimes,
         metrics: WorkerMetrics,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._retention = retention
         self._times = times
         self._metrics = metrics
+        self._put_off = _PutOff(times.put_off, monotonic)
 
     async def run_deleted(self) -> None:
         """Sweep after jobs that are deleted, for ever."""
@@ -91,21 +123,41 @@ class Sweeper:
             await asyncio.sleep(wait)
 
     async def sweep_deleted(self) -> int:
-        """Delete the files of jobs that were deleted lately; return how many they were."""
+        """Delete the files of jobs that were deleted lately; return how many they were.
+
+        A job whose files can't be deleted is put off. Where several in a row can't, it is the
+        store that is away: raises what the last of them met.
+        """
         async with self._database.connection() as conn:
-            jobs = await store.deleted_jobs(conn, limit=_JOBS_AT_A_TIME)
-        swept = 0
-        for job_id in jobs:
-            async with asyncio.timeout(self._times.limit):
-                files = _ours(await self._artifacts.of_job(job_id))
+            jobs = await store.deleted_jobs(conn, limit=_JOBS_AT_A_TIME, without=self._put_off.jobs)
+        swept, done, failed_in_a_row = 0, list[JobId](), 0
+        try:
+            for job_id in jobs:
+                try:
+                    swept += await self._sweep_job(job_id)
+                except _STORE_FAILS as error:
+                    self._put_off.failed(job_id)
+                    failed_in_a_row += 1
+                    if failed_in_a_row == _AWAY_AFTER:
+                        raise
+                    _report_failure(error)
+                else:
+                    self._put_off.done(job_id)
+                    failed_in_a_row = 0
+                    done.append(job_id)
+        finally:
+            if done:
                 async with self._database.connection() as conn:
-                    known = await store.known_runs(conn, [job_id])
-                running = {run.token for run in known.get(job_id, [])}
-                swept += await self._delete([one for one in files if one.token not in running])
-        if jobs:
-            async with self._database.connection() as conn:
-                await store.mark_swept(conn, jobs)
+                    await store.mark_swept(conn, done)
         return swept
+
+    async def _sweep_job(self, job_id: JobId) -> int:
+        async with asyncio.timeout(self._times.limit):
+            files = _ours(await self._artifacts.of_job(job_id))
+            async with self._database.connection() as conn:
+                known = await store.known_runs(conn, [job_id])
+            running = {run.token for run in known.get(job_id, [])}
+            return await self._delete([one for one in files if one.token not in running])
 
     async def sweep_page(self) -> int | None:
         """Look through the next page of the store, if it is time and nobody else does.

@@ -42,7 +42,10 @@ class Artifacts(Protocol):
         """Return all files of a job."""
 
     async def delete(self, paths: Collection[str]) -> None:
-        """Delete files; those that are gone already are no error."""
+        """Delete files; those that are gone already are no error.
+
+        One that can't be deleted is no reason to leave the others, but raises afterwards.
+        """
 
 
 def open_artifacts(url: str) -> Artifacts:
@@ -127,12 +130,19 @@ class Folder:
                 _removed(folder)
 
     def _delete(self, paths: Collection[str]) -> None:
+        failed: OSError | None = None
         for path in paths:
             file = self._root / path
-            file.unlink(missing_ok=True)
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                failed = error
+                continue
             for folder in file.parents:
                 if folder == self._root or not _removed(folder):
                     break
+        if failed is not None:
+            raise failed
 
 
 def _modified_at(path: Path) -> datetime:

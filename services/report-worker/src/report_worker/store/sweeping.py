@@ -28,7 +28,7 @@ FROM runs WHERE job_id = ANY($1::text[])
 
 _DELETED: Final = """
 SELECT DISTINCT job_id FROM runs
-WHERE deleted_at IS NOT NULL AND NOT is_swept AND state = 'ended'
+WHERE deleted_at IS NOT NULL AND NOT is_swept AND state = 'ended' AND job_id <> ALL($2::text[])
 ORDER BY job_id LIMIT $1
 """
 
@@ -72,9 +72,11 @@ async def now(conn: Connection) -> datetime:
     return moment
 
 
-async def deleted_jobs(conn: Connection, *, limit: int) -> list[JobId]:
+async def deleted_jobs(
+    conn: Connection, *, limit: int, without: Sequence[JobId] = ()
+) -> list[JobId]:
     """Return deleted jobs whose runs have ended and whose files haven't been looked for yet."""
-    return [JobId(row["job_id"]) for row in await conn.fetch(_DELETED, limit)]
+    return [JobId(row["job_id"]) for row in await conn.fetch(_DELETED, limit, list(without))]
 
 
 async def mark_swept(conn: Connection, jobs: Sequence[JobId]) -> None:
