@@ -1,13 +1,10 @@
 """What a failure means to a client: its code, its words, and whether it is tried again."""
 
-import pickle
-
 import asyncpg
 import pytest
 
 from report_worker.reports.errors import (
     ErrorCode,
-    ReportError,
     from_source_error,
     too_many_rows,
 )
@@ -91,9 +88,3 @@ def test_only_formats_that_are_offered_and_hold_more_are_named(
 ) -> None:
     formats = [ReportFormat(name) for name in offered]
     assert advice in too_many_rows(10, ReportFormat(refused), formats).message
-
-
-def test_an_error_survives_the_way_between_processes() -> None:
-    error = pickle.loads(pickle.dumps(too_many_rows(5, ReportFormat.PDF, [])))  # noqa: S301 - our own bytes
-    assert isinstance(error, ReportError)
-    assert (error.code, error.transient) == (ErrorCode.TOO_LARGE, False)

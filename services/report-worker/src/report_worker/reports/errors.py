@@ -36,14 +36,6 @@ class ReportError(Exception):
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild with the keyword argument, for the way from the child process to its parent."""
-        return _rebuilt, (self.code, self.message, self.transient)
-
-
-def _rebuilt(code: str, message: str, transient: bool) -> ReportError:
-    return ReportError(code, message, transient=transient)
-
 
 def source_unavailable() -> ReportError:
     """The data source can't be reached, or went away."""
