@@ -6,6 +6,7 @@ import pytest
 from report_worker.reports.errors import (
     ErrorCode,
     from_source_error,
+    store_unavailable,
     too_many_rows,
 )
 from shared.report_request import ReportFormat
@@ -88,3 +89,26 @@ def test_only_formats_that_are_offered_and_hold_more_are_named(
 ) -> None:
     formats = [ReportFormat(name) for name in offered]
     assert advice in too_many_rows(10, ReportFormat(refused), formats).message
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (OSError(f"Client error with status code: 403: {SECRET}"), "OSError 403"),
+        (OSError(28, f"No space left on {SECRET}"), "OSError 28"),
+        (ConnectionError(SECRET), "ConnectionError"),
+    ],
+)
+def test_of_a_store_s_error_the_log_has_the_class_and_the_number_alone(
+    cause: Exception, reason: str
+) -> None:
+    error = store_unavailable(cause)
+    error.__cause__ = cause
+    assert error.reason == reason
+
+
+def test_of_a_source_s_error_the_log_has_all_that_an_operator_needs() -> None:
+    cause = asyncpg.UndefinedTableError('relation "shop.sales" does not exist')
+    error = from_source_error(cause, ran_seconds=1, limit_seconds=60)
+    error.__cause__ = cause
+    assert 'relation "shop.sales" does not exist' in error.reason

@@ -36,6 +36,21 @@ class ReportError(Exception):
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
+    @property
+    def reason(self) -> str:
+        """What caused it, for the log."""
+        return repr(self.__cause__)
+
+
+class StoreError(ReportError):
+    """The report's file could not be stored."""
+
+    @property
+    def reason(self) -> str:
+        """The class and the number alone: a store's error may quote what it was sent."""
+        number = _store_number(self.__cause__)
+        return type(self.__cause__).__name__ + ("" if number is None else f" {number}")
+
 
 def source_unavailable() -> ReportError:
     """The data source can't be reached, or went away."""
@@ -46,7 +61,7 @@ def source_unavailable() -> ReportError:
 
 def store_unavailable(error: BaseException) -> ReportError:
     """The artifact store can't be reached, is full, or refuses the file."""
-    return ReportError(
+    return StoreError(
         ErrorCode.GENERATION_FAILED,
         f"The report's file could not be stored: {_store_problem(error)}.",
         transient=True,
@@ -68,9 +83,13 @@ _STORE_PROBLEMS = {
 def _store_problem(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the artifact store didn't answer in time"
+    return _STORE_PROBLEMS.get(_store_number(error) or 0, "the artifact store is unavailable")
+
+
+def _store_number(error: BaseException | None) -> int | None:
+    """The number of the operating system's error, or the status of the store's answer."""
     found = _STORE_PROBLEM.search(str(error))
-    number = int(found["os"] or found["http"]) if found else getattr(error, "errno", None)
-    return _STORE_PROBLEMS.get(number or 0, "the artifact store is unavailable")
+    return int(found["os"] or found["http"]) if found else getattr(error, "errno", None)
 
 
 def query_failed() -> ReportError:

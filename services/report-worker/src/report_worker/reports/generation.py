@@ -58,7 +58,7 @@ async def generate(
             report_type=spec.report_type.name,
             code=error.code,
             transient=error.transient,
-            cause=repr(error.__cause__),
+            cause=error.reason,
         )
         raise
     return GeneratedReport(
