@@ -25,11 +25,12 @@ entry point is a `ReportPlugin`. Its rows function is an async generator:
 
 It runs in a child process of the worker, one report at a time, and writes no file: the worker turns
 the rows into whichever format was asked for. When the report is cancelled or takes too long, the
-generator is cancelled as any asyncio task is; a child that hasn't stopped two seconds later is
+generator is cancelled as any asyncio task is; a child that hasn't stopped a second later is
 killed. A generator may therefore hold nothing that outlives its process.
 """
 
 import asyncio
+import operator
 import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -66,6 +67,8 @@ Row = Sequence[Value]
 """A value for each of the report type's columns, in their order."""
 
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{1,49}")
+_LONGEST_PHASE: Final = 50
+_MOST_ROWS: Final = 2**63 - 1
 _P = TypeVar("_P")
 _T = TypeVar("_T")
 _Args = ParamSpec("_Args")
@@ -187,14 +190,28 @@ class Report(Generic[_P]):
         `until` is the percentage at which the phase ends; it begins where the last one ended. With
         `rows_total` and `rows` the percentage also moves in between. May be called often, and from
         threads.
+
+        Raises:
+            ValueError: for a name that isn't of 1 to 50 printable characters, and for less than no
+                rows.
+
         """
+        if not (1 <= len(name) <= _LONGEST_PHASE and name.isprintable()):
+            raise ValueError(f"{name[:_LONGEST_PHASE]!r} is no phase such as query")
+        total = None if rows_total is None else _count(rows_total)
         if self._progress is not None:
-            self._progress.phase(name, rows_total=rows_total, until=until)
+            self._progress.phase(name, rows_total=total, until=operator.index(until))
 
     def rows(self, processed: int) -> None:
-        """Say how many rows the phase has processed so far. May be called often."""
+        """Say how many rows the phase has processed so far. May be called often.
+
+        Raises:
+            ValueError: for less than none.
+
+        """
+        counted = _count(processed)
         if self._progress is not None:
-            self._progress.rows(processed)
+            self._progress.rows(counted)
 
     async def in_thread(
         self, function: Callable[_Args, _T], /, *args: _Args.args, **kwargs: _Args.kwargs
@@ -222,6 +239,14 @@ class Report(Generic[_P]):
         """
         if self._is_cancelled.is_set():
             raise ReportCancelled
+
+
+def _count(rows: int) -> int:
+    """Rows as an `int`, whichever library counted them."""
+    counted = operator.index(rows)
+    if not 0 <= counted <= _MOST_ROWS:
+        raise ValueError(f"{counted} is no number of rows")
+    return counted
 
 
 @dataclass(frozen=True, slots=True)
