@@ -76,3 +76,15 @@ async def test_a_plugin_that_ends_without_an_error_of_its_own_ends_its_attempt_a
         job = await bench.submit(name)
         await bench.told(job, "1 started", "1 FAILED", "2 started", "2 REPORT_GENERATION_FAILED")
         assert "internal error" in failure(bench, job).error_message
+
+
+async def test_a_job_that_needs_too_much_memory_again_and_again_fails_and_says_so(
+    bench: WorkerBench, install: Install
+) -> None:
+    install("GREEDY", "raise ExceptionGroup('tasks', [ValueError(), MemoryError()])")
+    install("HOARDS", "bytearray(64 * 1024**3)")
+    await bench.start_worker(max_losses="2")
+    for name in ("GREEDY", "HOARDS"):
+        job = await bench.submit(name)
+        await bench.told(job, "1 started", "1 LOST", "2 started", "2 OUT_OF_MEMORY")
+        assert "more memory than one may have" in failure(bench, job).error_message

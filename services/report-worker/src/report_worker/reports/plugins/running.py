@@ -57,8 +57,11 @@ def _judged(error: Exception) -> Exception:
 
 
 def _meant(group: ExceptionGroup[Exception]) -> Exception:
-    """The first error that says what it means, of several that ended a task group."""
-    told = group.subgroup((PluginError, ReportError))
+    """The first error that says what it means, of several that ended a task group.
+
+    Want of memory goes first: the others may come of it.
+    """
+    told = group.subgroup(MemoryError) or group.subgroup((PluginError, ReportError))
     first: Exception = told or group
     while isinstance(first, ExceptionGroup) and told is not None:
         first = first.exceptions[0]
