@@ -218,6 +218,13 @@ async def test_an_expired_lease_is_lost_and_the_run_is_attempted_again(runs: Que
     assert await runs.stored_events() == ["JobAttemptEnded", "JobStarted", "JobStarted"]
 
 
+async def test_all_that_a_large_worker_held_is_given_out_again_at_once(runs: QueueBench) -> None:
+    await runs.take_in(*(new_run(number) for number in range(288)), free_slots=288)
+    await runs.expire_leases()
+    await runs.queue().reap()
+    assert await runs.states() == {"queued": 288}
+
+
 async def test_a_run_that_is_lost_too_often_fails(runs: QueueBench) -> None:
     await runs.take_in(new_run())
     for _ in range(POLICY.max_losses):
@@ -299,7 +306,7 @@ async def test_nobody_is_reaped_while_an_outage_may_have_kept_workers_from_renew
     watchful = runs.queue(grace=3600)
     await watchful.reap()
     async with runs.database.connection() as conn:
-        assert await store.expired(conn, grace=10.0**9) == []
+        assert await store.expired(conn, grace=10.0**9, limit=1) == []
     assert await runs.states() == {"running": 1}
 
 

@@ -35,6 +35,7 @@ from shared.events import OutgoingMessage
 from shared.outbox import Outbox
 
 _EXPIRED_AT_ONCE: Final = 1000
+_REAPED_AT_ONCE: Final = 100
 
 _Told = list[tuple[Ending, OutgoingMessage]]
 
@@ -172,13 +173,17 @@ class Queue:
         )
 
     async def reap(self) -> None:
-        """End the attempts of workers that fell silent.
+        """End the attempts of workers that fell silent, so many in each transaction.
 
         Not while an outage may have kept them from renewing: within the grace after the database
         or this process started, or after this process couldn't reach the database.
         """
         if time.monotonic() < self._reaps_after:
             return
+        while await self._reap_some() == _REAPED_AT_ONCE:
+            pass
+
+    async def _reap_some(self) -> int:
         async with self._database.transaction() as conn:
             endings = [
                 domain.ending(
@@ -187,13 +192,16 @@ class Queue:
                     one.seen_at - one.attempt.started_at,
                     self._policy,
                 )
-                for one in await store.expired(conn, grace=self._times.grace)
+                for one in await store.expired(
+                    conn, grace=self._times.grace, limit=_REAPED_AT_ONCE
+                )
             ]
             counted = await self._finish(conn, endings)
             if counted:
                 await store.notify(conn, store.QUEUED)
         self._outbox.publish([message for _, message in counted])
         self._report(endings, counted)
+        return len(counted)
 
     def put_off_reaping(self) -> None:
         """Say that the database could not be reached."""

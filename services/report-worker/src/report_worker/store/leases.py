@@ -207,8 +207,8 @@ async def renew(
     )
 
 
-async def expired(conn: Connection, *, grace: float, limit: int = 100) -> list[Expired]:
-    """Lock attempts whose lease ran out.
+async def expired(conn: Connection, *, grace: float, limit: int) -> list[Expired]:
+    """Lock up to `limit` attempts whose lease ran out.
 
     None are returned in the first `grace` seconds after a restart of the database.
     """
