@@ -46,6 +46,7 @@ from shared.job_id import JobId, JobIds, created_at
 from shared.keyring import KeyRing
 from shared.settings import KafkaSettings
 from shared.topics import Topic
+from tests.support.servers import DatabaseUrls
 
 PATIENCE: Final = 40.0
 """Seconds after which a condition is given up; far more than any of them needs."""
@@ -122,6 +123,22 @@ class Gate:
     async def open(self) -> None:
         """Let all reports go on, these and later ones."""
         await self._connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+async def until_queued(database: DatabaseUrls, runs: int) -> None:
+    """Return when so many runs wait for a slot."""
+    connection = await asyncpg.connect(database.admin)
+
+    async def are_queued() -> bool:
+        queued = await connection.fetchval(
+            "SELECT count(*) FROM report_worker.runs WHERE state = 'queued'"
+        )
+        return bool(queued == runs)
+
+    try:
+        await poll_until(are_queued, seconds=PATIENCE)
+    finally:
+        await connection.close()
 
 
 class EventLog:

@@ -1,26 +1,7 @@
 """Tenants in real workers: nobody waits behind all that somebody else asked for."""
 
-import asyncpg
-
-from local_stack.polling import poll_until
-from tests.support.report_worker import PATIENCE, Gate, WorkerBench
+from tests.support.report_worker import Gate, WorkerBench, until_queued
 from tests.support.servers import DatabaseUrls
-
-
-async def until_queued(database: DatabaseUrls, runs: int) -> None:
-    """Return when so many runs wait for a slot."""
-    connection = await asyncpg.connect(database.admin)
-
-    async def are_queued() -> bool:
-        queued = await connection.fetchval(
-            "SELECT count(*) FROM report_worker.runs WHERE state = 'queued'"
-        )
-        return bool(queued == runs)
-
-    try:
-        await poll_until(are_queued, seconds=PATIENCE)
-    finally:
-        await connection.close()
 
 
 async def test_a_tenant_s_job_starts_next_however_many_of_another_s_wait(

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from local_stack.polling import poll_until
-from tests.support.report_worker import PATIENCE, Gate, WorkerBench
+from tests.support.report_worker import PATIENCE, Gate, WorkerBench, until_queued
 from tests.support.servers import DatabaseUrls
 
 STORIES = (
@@ -67,6 +67,43 @@ async def test_a_worker_killed_while_it_takes_in_and_claims_loses_no_job(
     await bench.start_worker()
     await bench.all_ended(job)
     assert bench.events.story(job) in STORIES
+
+
+async def test_a_worker_killed_while_it_claims_what_waits_loses_no_job(
+    bench: WorkerBench, database: DatabaseUrls, gate: Gate
+) -> None:
+    busy = await bench.start_worker(slots="1", beat="600", lease="1800")
+    running = await bench.submit("GATED")
+    await gate.wait_for(1)
+    waiting = await bench.submit("EMPTY")
+    await until_queued(database, 1)
+    async with ClosedOutbox.held(database.admin) as outbox:
+        claiming = await bench.start_worker()
+        await outbox.is_waited_for("INSERT INTO outbox")
+        await claiming.kill()
+    await bench.start_worker()
+    await bench.told(waiting, "1 started", "1 completed")
+    await gate.open()
+    await bench.told(running, "1 started", "1 completed")
+    assert await busy.stop() == 0
+
+
+async def test_a_worker_killed_while_it_records_an_end_and_claims_what_follows_loses_neither(
+    bench: WorkerBench, database: DatabaseUrls, gate: Gate
+) -> None:
+    worker = await bench.start_worker(slots="1")
+    running = await bench.submit("GATED")
+    await gate.wait_for(1)
+    waiting = await bench.submit("EMPTY")
+    await until_queued(database, 1)
+    async with ClosedOutbox.held(database.admin) as outbox:
+        await gate.open()
+        await outbox.is_waited_for("WITH finished AS")
+        await worker.kill()
+    await bench.start_worker()
+    await bench.all_ended(running, waiting)
+    assert bench.events.story(running) == ["1 started", "1 LOST", "2 started", "2 completed"]
+    assert bench.events.story(waiting) == ["1 started", "1 completed"]
 
 
 async def test_a_worker_killed_while_it_records_an_end_ends_no_run_twice(
