@@ -1,6 +1,7 @@
 """Hostile input to every route, over real connections: refused in words, and nothing published."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -10,8 +11,12 @@ import pytest
 from fastapi.routing import APIRoute
 
 from gateway.routes import ROUTES
+from gateway.service import AccessTokens, CredentialAccess, IssuerKeys, TokenRules
+from gateway.store import OpenIdProvider
 from local_stack.ports import LOOPBACK
+from shared.clock import utc_now
 from tests.support.gateway import REQUEST, FakeGateway
+from tests.support.issuer import AUDIENCE, new_issuer
 from tests.support.serving import Served, serving
 
 _SECONDS = 30.0
@@ -248,6 +253,47 @@ async def test_bodies_that_make_no_sense(
         said = request(method, target, b"Content-Type: " + content_type, body=_VALID_BODY)
         assert_refused_in_words(await say(served, said), said)
     assert gateway.bus.published == []
+
+
+def token_part(content: bytes) -> bytes:
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
+
+
+BAD_TOKENS: Final = [
+    *(
+        token_part(header) + b".e30.e30"
+        for header in (
+            b"null",
+            b"7",
+            b'"alg"',
+            b'["alg"]',
+            b'{"alg":7}',
+            b'{"alg":["RS256"]}',
+            b'{"alg":"RS256","kid":{}}',
+            b'{"alg":"RS256","crit":7}',
+            b'{"alg":"RS256","alg":"none"}',
+            b'{"alg":"\\ud800"}',
+            b'{"alg":' * 1500,
+            b"\xff\xfe",
+        )
+    ),
+    b"." * 5000,
+    b"\xff.\xff.\xff",
+    b"a.b",
+]
+
+
+async def test_access_tokens_that_make_no_sense() -> None:
+    issuer = new_issuer()
+    keys = IssuerKeys(OpenIdProvider(issuer.url, timeout=2.0), refresh=300)
+    rules = TokenRules(issuer.url, AUDIENCE, "tenant", leeway=30)
+    access = CredentialAccess(None, AccessTokens(keys, rules, utc_now))
+    async with issuer.served(), serving(FakeGateway(access=access).application()) as served:
+        for token in BAD_TOKENS:
+            said = request("GET", b"/report-types", b"Authorization: Bearer " + token)
+            answer = await say(served, said)
+            assert_refused_in_words(answer, said)
+            assert answer.status == 401, said
 
 
 SMUGGLED: Final = {

@@ -72,8 +72,7 @@ class AccessTokens:
         """Return the claims of a token that the provider signed."""
         try:
             signed = jws.extract_compact(token.encode())
-            key_id = signed.headers().get("kid")
-            key = await self._keys.find(key_id if isinstance(key_id, str) else None)
+            key = await self._keys.find(_key_id(signed.headers()))
             is_signed = jws.validate_compact(signed, key, ALGORITHMS)
             claims = json.loads(signed.payload or b"")
         except (JoseError, ValueError, TypeError, RecursionError):
@@ -84,6 +83,14 @@ class AccessTokens:
 
 
 _UNREADABLE: Final = NotAuthenticatedError("The token is not one that its issuer signed.")
+
+
+def _key_id(header: Any) -> str | None:
+    """Return the id of the key that signed; `header` is any JSON, whatever the library says."""
+    if not isinstance(header, dict):
+        raise _UNREADABLE
+    key_id = header.get("kid")
+    return key_id if isinstance(key_id, str) else None
 
 
 def _granted(claims: dict[str, Any]) -> list[str]:
