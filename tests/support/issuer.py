@@ -16,12 +16,14 @@ SigningKey = RSAKey | ECKey
 
 
 class Issuer:
-    """A provider; `url` is its issuer. `answers` False makes it hang up on everybody."""
+    """A provider; `url` is its issuer; a `document` is published in the place of its key set."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://{LOOPBACK}:{port}"
         self.port = port
         self.keys: list[SigningKey | OctKey] = []
+        self.other_entries: list[Any] = [{"kty": "unheard of"}]
+        self.document: bytes | None = None
         self.fetches = 0
         self.status = 200
         self.named_issuer = self.url
@@ -70,8 +72,10 @@ class Issuer:
         return web.json_response(document, status=self.status)
 
     async def _jwks(self, _request: web.Request) -> web.Response:
+        if self.document is not None:
+            return web.Response(body=self.document, content_type="application/json")
         keys = [key.as_dict(private=isinstance(key, OctKey)) for key in self.keys]
-        return web.json_response({"keys": [{"kty": "unheard of"}, *keys]})
+        return web.json_response({"keys": [*self.other_entries, *keys]})
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[None]:

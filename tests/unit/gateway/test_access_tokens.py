@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from gateway.domain import AccessUnavailableError, Caller, NotAuthenticatedError, Scope
 from gateway.service import AccessTokens, CredentialAccess, IssuerKeys, TokenRules
@@ -239,3 +239,39 @@ async def test_a_configuration_of_another_issuer_is_not_believed(door: Door) -> 
     door.issuer.named_issuer = "https://evil.example.com"
     with pytest.raises(AccessUnavailableError):
         await door.ask(door.issuer.token())
+
+
+X25519 = OKPKey.generate_key("X25519").as_dict(private=False)
+EC = ECKey.generate_key("P-256").as_dict(private=False)
+FOREIGN_KEYS: dict[str, Any] = {
+    "an elliptic curve that is not known": {**EC, "crv": "brainpoolP256r1"},
+    "an Edwards curve that is not known": {**X25519, "crv": "Ed25519ph"},
+    "an id that is no text": {**EC, "kid": ["a"]},
+    "an id that is an object": {**EC, "kid": {}},
+    "numbers that are none": {"kty": "RSA", "n": 7, "e": None},
+    "an encryption key": {**X25519, "kid": "encryption"},
+    "no object": ["kty"],
+}
+
+
+@pytest.mark.parametrize("entry", FOREIGN_KEYS.values(), ids=FOREIGN_KEYS.keys())
+async def test_a_key_that_makes_no_sense_here_takes_none_of_the_others_away(
+    door: Door, entry: Any
+) -> None:
+    door.issuer.other_entries = [entry]
+    assert (await door.ask(door.issuer.token())).tenant == "acme"
+
+
+@pytest.mark.parametrize("document", [b"[" * 100_000, b"\xff", b"{}", b'{"keys": 7}', b"7"])
+async def test_a_key_set_that_makes_no_sense_is_no_answer_and_is_asked_for_again(
+    door: Door, document: bytes
+) -> None:
+    door.issuer.document = document
+    fetching = asyncio.create_task(door.keys.keep_fresh())
+    with pytest.raises(AccessUnavailableError):
+        await door.ask(door.issuer.token())
+    assert not fetching.done()
+    door.issuer.document = None
+    door.clock.now += 60
+    assert (await door.ask(door.issuer.token())).tenant == "acme"
+    fetching.cancel()

@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 import structlog
-from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
 
 from gateway.domain import AccessUnavailableError, IssuerUnavailableError, NotAuthenticatedError
@@ -85,9 +84,9 @@ class IssuerKeys:
         try:
             self._keys = _public_keys(await self._source.jwks())
             self._is_current = True
-        except IssuerUnavailableError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a provider publishes, we go on
             self._is_current = False
-            _log.warning("keys of the OpenID provider not fetched", reason=str(error))
+            _log.warning("keys of the OpenID provider not fetched", reason=repr(error))
         finally:
             self._fetching = None
 
@@ -118,6 +117,7 @@ def _signature_key(entry: Any) -> Key | None:
         return None
     try:
         key = JWKRegistry.import_key(entry)
-    except (JoseError, ValueError, TypeError):
+    except Exception:  # noqa: BLE001 - of a curve that it doesn't know, the library says KeyError
         return None
-    return key if isinstance(key, RSAKey | ECKey | OKPKey) else None
+    is_public = isinstance(key, RSAKey | ECKey | OKPKey)
+    return key if is_public and isinstance(key.kid, str | None) else None
