@@ -1,6 +1,6 @@
 """The gateway's application over fakes: real routes and use cases, no server and no I/O."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -162,16 +162,17 @@ class FakeReadModel:
         found = (job for jobs in self.jobs.values() for job in jobs if job.job_id == job_id)
         return next(found, None)
 
-    async def current(self, tenants: Mapping[JobId, str]) -> dict[JobId, Job | None]:
+    async def current(
+        self, asked: Collection[tuple[JobId, str]]
+    ) -> dict[tuple[JobId, str], Job | None]:
         self._answer()
-        self.reads.append(list(tenants))
-        found = {
-            job.job_id: job
-            for job_id, tenant in tenants.items()
+        self.reads.append([job_id for job_id, _ in asked])
+        return {
+            (job_id, tenant): None if job_id in self.deleted else job
+            for job_id, tenant in asked
             for job in self.jobs.get(tenant, [])
             if job.job_id == job_id
         }
-        return {**found, **dict.fromkeys(tenants.keys() & self.deleted)}
 
     def replace(self, job: Job) -> Job:
         """Put another state of a job in the place of the one that is there."""

@@ -124,6 +124,28 @@ async def test_no_tenant_is_shown_the_job_of_another(gateway: FakeGateway) -> No
                 await asyncio.wait_for(stolen.beyond(Vector()), 0.01)
 
 
+@pytest.mark.parametrize("is_rival_first", [True, False])
+async def test_who_asks_for_the_job_of_another_tenant_keeps_nobody_from_hearing_of_it(
+    gateway: FakeGateway, *, is_rival_first: bool
+) -> None:
+    changes, job = gateway.changes(), stored(gateway, tenant="acme")
+    tenants = ["rival", "acme"] if is_rival_first else ["acme", "rival"]
+    async with running(changes):
+        with (
+            changes.watch(job.job_id, tenants[0]) as one,
+            changes.watch(job.job_id, tenants[1]) as two,
+        ):
+            watches = dict(zip(tenants, (one, two), strict=True))
+            changes.wake(job.job_id)
+            assert await watches["acme"].beyond(Vector()) == job
+            gateway.read_model.deleted.add(job.job_id)
+            changes.wake(job.job_id)
+            with pytest.raises(JobDeletedError):
+                await watches["acme"].beyond(job.vector)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(watches["rival"].beyond(Vector()), 0.01)
+
+
 async def test_a_deletion_ends_the_wait(gateway: FakeGateway) -> None:
     changes, job = gateway.changes(), stored(gateway)
     gateway.read_model.deleted.add(job.job_id)

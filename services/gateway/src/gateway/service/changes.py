@@ -1,9 +1,8 @@
 """Wakes those who wait for a change of a job; the projector's notifications say which changed."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -28,8 +27,10 @@ _log = structlog.get_logger()
 class ChangedJobs(Protocol):
     """The read model."""
 
-    async def current(self, tenants: Mapping[JobId, str]) -> Mapping[JobId, Job | None]:
-        """Return the jobs that have rows for these tenants; None for one that was deleted."""
+    async def current(
+        self, asked: Collection[tuple[JobId, str]]
+    ) -> Mapping[tuple[JobId, str], Job | None]:
+        """Return which jobs there are of (id, tenant); None for one that was deleted."""
 
 
 class Watch:
@@ -71,26 +72,21 @@ class Watch:
         self._news.set()
 
 
-@dataclass(slots=True)
-class _Watched:
-    """The watches of one job. Its id is certified for one tenant, so it has no other's."""
-
-    tenant: str
-    watches: set[Watch] = field(default_factory=set)
-
-
 class Changes:
     """Reads each changed job once for all who watch it, and nothing for the others.
 
     What it remembers is one entry per watch, and `capacity` bounds them. Reads batch by
     backpressure: what changes while one runs is read by the next.
+
+    A job is watched from before anybody knows whose it is. So those who ask for it are kept apart
+    by their tenants: who asks for a job of others hears nothing, and keeps nobody from hearing.
     """
 
     def __init__(self, source: ChangedJobs, *, capacity: int, metrics: ChangeMetrics) -> None:
         self._source = source
         self._capacity = capacity
         self._metrics = metrics
-        self._watched: dict[JobId, _Watched] = {}
+        self._watched: dict[JobId, dict[str, set[Watch]]] = {}
         self._count = 0
         self._stale: set[JobId] = set()
         self._has_stale = asyncio.Event()
@@ -110,17 +106,13 @@ class Changes:
         if self._count >= self._capacity or self._is_stopping:
             raise TooManyWatchersError
         job_id, watch = JobId(text), Watch()
-        self._watched.setdefault(job_id, _Watched(tenant)).watches.add(watch)
+        self._watched.setdefault(job_id, {}).setdefault(tenant, set()).add(watch)
         self._count_by(1)
         try:
             yield watch
         finally:
             self._count_by(-1)
-            watched = self._watched[job_id]
-            watched.watches.discard(watch)
-            if not watched.watches:
-                del self._watched[job_id]
-                self._stale.discard(job_id)
+            self._leave(job_id, tenant, watch)
 
     def wake(self, payload: str) -> None:
         """Take a notification: the ids that changed, or nothing where it may be any of them."""
@@ -132,9 +124,10 @@ class Changes:
     def stop(self) -> None:
         """End all watches, and let no new ones begin: the process is about to end."""
         self._is_stopping = True
-        for watched in self._watched.values():
-            for watch in watched.watches:
-                watch.end(WatchEndedError())
+        for tenants in self._watched.values():
+            for watches in tenants.values():
+                for watch in watches:
+                    watch.end(WatchEndedError())
 
     async def run(self) -> None:
         """Read what changed and show it, for ever."""
@@ -149,24 +142,32 @@ class Changes:
                     self._show(await self._source.current(batch))
                 failures = 0
             except ReadModelUnavailableError as error:
-                self._stale.update(batch.keys() & self._watched.keys())
+                self._stale.update({job_id for job_id, _ in batch} & self._watched.keys())
                 self._has_stale.set()
                 failures += 1
                 _log.warning("changed jobs can't be read", jobs=len(batch), error=str(error))
                 await asyncio.sleep(backoff.delay(failures))
 
-    def _next_batch(self) -> dict[JobId, str]:
-        """Return the next jobs to read with their tenants; none where all who waited have left."""
+    def _leave(self, job_id: JobId, tenant: str, watch: Watch) -> None:
+        tenants = self._watched[job_id]
+        tenants[tenant].discard(watch)
+        if not tenants[tenant]:
+            del tenants[tenant]
+        if not tenants:
+            del self._watched[job_id]
+            self._stale.discard(job_id)
+
+    def _next_batch(self) -> list[tuple[JobId, str]]:
+        """Return the next jobs to read, for whom; none where all who waited have left."""
         size = min(len(self._stale), _BATCH)
         batch = [self._stale.pop() for _ in range(size)]
         if not self._stale:
             self._has_stale.clear()
-        return {job_id: self._watched[job_id].tenant for job_id in batch}
+        return [(job_id, tenant) for job_id in batch for tenant in self._watched[job_id]]
 
-    def _show(self, jobs: Mapping[JobId, Job | None]) -> None:
-        for job_id, job in jobs.items():
-            watched = self._watched.get(job_id)
-            for watch in watched.watches if watched else ():
+    def _show(self, jobs: Mapping[tuple[JobId, str], Job | None]) -> None:
+        for (job_id, tenant), job in jobs.items():
+            for watch in self._watched.get(job_id, {}).get(tenant, ()):
                 if job is None:
                     watch.end(JobDeletedError())
                 else:

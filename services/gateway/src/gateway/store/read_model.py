@@ -1,7 +1,7 @@
 """Reads the projector's `read_model.jobs`, which the gateway's role may select from."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -106,18 +106,20 @@ class ReadModel:
         """
         return await self._get(job_id, None)
 
-    async def current(self, tenants: Mapping[JobId, str]) -> dict[JobId, Job | None]:
-        """Return the jobs that have a row, each of the tenant given; None for a tombstone.
+    async def current(
+        self, asked: Collection[tuple[JobId, str]]
+    ) -> dict[tuple[JobId, str], Job | None]:
+        """Return which jobs there are of (id, tenant); None for a tombstone.
 
         Raises:
             ReadModelUnavailableError: where the database doesn't answer.
 
         """
-        rows = await self._fetch(_CURRENT, list(tenants))
+        rows = await self._fetch(_CURRENT, list({job_id for job_id, _ in asked}))
+        found = {(JobId(row["job_id"]), str(row["tenant"])): row for row in rows}
         return {
-            JobId(row["job_id"]): None if row["deleted_at"] else _whole(row)
-            for row in rows
-            if row["tenant"] == tenants[row["job_id"]]
+            one: None if found[one]["deleted_at"] else _whole(found[one])
+            for one in found.keys() & set(asked)
         }
 
     async def request_of(self, job_id: JobId, tenant: str) -> RequestedReport | None:
