@@ -104,9 +104,13 @@ class FakeKeys:
         self.rows: dict[tuple[str, str], RememberedRequest] = {}
         self.is_away = False
 
-    async def claim(self, requests: Sequence[KeyedRequest]) -> list[RememberedRequest]:
+    async def claim(self, request: KeyedRequest) -> RememberedRequest:
         self._answer()
-        return [self._claim(request) for request in requests]
+        new = RememberedRequest(
+            request.fingerprint, request.message, is_acknowledged=False, is_new=False
+        )
+        found = self.rows.setdefault((request.tenant, request.key), new)
+        return replace(found, is_new=found is new)
 
     async def find(self, tenant: str, key: str) -> RememberedRequest | None:
         self._answer()
@@ -123,13 +127,6 @@ class FakeKeys:
         for name in old[:limit]:
             del self.rows[name]
         return len(old[:limit])
-
-    def _claim(self, request: KeyedRequest) -> RememberedRequest:
-        new = RememberedRequest(
-            request.fingerprint, request.message, is_acknowledged=False, is_new=False
-        )
-        found = self.rows.setdefault((request.tenant, request.key), new)
-        return replace(found, is_new=found is new)
 
     def _answer(self) -> None:
         if self.is_away:

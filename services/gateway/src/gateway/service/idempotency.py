@@ -6,14 +6,13 @@ same bytes itself. An event that is published twice is the same event to every c
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
 
-from gateway.batching import Batches
 from gateway.domain import (
     IdempotencyKeyReusedError,
     Job,
@@ -39,8 +38,8 @@ _log = structlog.get_logger()
 class Keys(Protocol):
     """The table of keys."""
 
-    async def claim(self, requests: Sequence[KeyedRequest]) -> list[RememberedRequest]:
-        """Store the requests whose keys are new; return what each key stands for."""
+    async def claim(self, request: KeyedRequest) -> RememberedRequest:
+        """Store a request whose key is new; return what its key stands for."""
 
     async def find(self, tenant: str, key: str) -> RememberedRequest | None:
         """Return what a key stands for."""
@@ -70,7 +69,6 @@ class KeyedSubmissions:
         self._keys = keys
         self._memory = memory
         self._clock = clock
-        self._claims = Batches(keys.claim)
         self._acknowledged: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
 
@@ -154,4 +152,4 @@ class KeyedSubmissions:
                 raise
             return earlier
         message = self._submissions.prepare(request, tenant, traceparent)
-        return await self._claims.ask(KeyedRequest(tenant, key, meant, message))
+        return await self._keys.claim(KeyedRequest(tenant, key, meant, message))

@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from gateway.batching import Batches
 from gateway.domain import KeyedRequest, KeysUnavailableError, RememberedRequest
 from shared.database.pool import PASSING_ERRORS, Connection, Database
 from shared.events import TOPICS, OutgoingMessage, ReportRequested
@@ -45,28 +46,27 @@ _UNAVAILABLE: Final = PASSING_ERRORS
 
 
 class IdempotencyKeys:
-    """Remembers requests by tenant and key. Each call ends within `timeout` seconds."""
+    """Remembers requests by tenant and key. Each call ends within `timeout` seconds.
+
+    Requests that come while a statement runs share the next one.
+    """
 
     def __init__(self, database: Database, timeout: float) -> None:
         self._database = database
         self._timeout = timeout
+        self._claims = Batches(self._claim, longest_queue=database.longest_queue, timeout=timeout)
 
-    async def claim(self, requests: Sequence[KeyedRequest]) -> list[RememberedRequest]:
-        """Store the requests whose keys are new, durably; return what each key stands for.
-
-        Rows are inserted in the order of their keys, so that two gateways can't deadlock.
+    async def claim(self, request: KeyedRequest) -> RememberedRequest:
+        """Store a request whose key is new, durably; return what its key stands for.
 
         Raises:
-            KeysUnavailableError: where it is unknown whether they were stored.
+            KeysUnavailableError: where it is unknown whether it was stored.
 
         """
-        ordered = sorted(requests, key=lambda request: (request.tenant, request.key))
-        async with self._connection() as connection:
-            rows = await connection.fetch(_INSERT, *_columns(ordered))
-            inserted = {row["job_id"] for row in rows}
-            others = [r for r in ordered if r.message.key.decode() not in inserted]
-            known = await _find(connection, others) if others else {}
-        return [_remembered(request, inserted, known) for request in requests]
+        try:
+            return await self._claims.ask(request)
+        except TimeoutError as error:
+            raise KeysUnavailableError(type(error).__name__) from error
 
     async def find(self, tenant: str, key: str) -> RememberedRequest | None:
         """Return what a key stands for, if anything.
@@ -101,6 +101,16 @@ class IdempotencyKeys:
         async with self._connection() as connection:
             outcome = await connection.execute(_PURGE, before, limit)
         return int(outcome.removeprefix("DELETE "))
+
+    async def _claim(self, requests: Sequence[KeyedRequest]) -> list[RememberedRequest]:
+        """Store those that are new, in the order of their keys: so two gateways can't deadlock."""
+        ordered = sorted(requests, key=lambda request: (request.tenant, request.key))
+        async with self._connection() as connection:
+            rows = await connection.fetch(_INSERT, *_columns(ordered))
+            inserted = {row["job_id"] for row in rows}
+            others = [r for r in ordered if r.message.key.decode() not in inserted]
+            known = await _find(connection, others) if others else {}
+        return [_remembered(request, inserted, known) for request in requests]
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

@@ -84,7 +84,7 @@ class ReadModel:
     def __init__(self, database: Database, timeout: float) -> None:
         self._database = database
         self._timeout = timeout
-        self._reads = Batches(self._read)
+        self._reads = Batches(self._read, longest_queue=database.longest_queue, timeout=timeout)
 
     async def get(self, job_id: JobId, tenant: str) -> Job | None:
         """Return one job of a tenant, None where the projector hasn't heard of it.
@@ -174,11 +174,8 @@ class ReadModel:
         await self._fetch(_IS_THERE)
 
     async def _get(self, job_id: JobId, tenant: str | None) -> Job | None:
-        if self._reads.waiting > self._database.longest_queue:
-            raise ReadModelUnavailableError("too many wait for it")
         try:
-            async with asyncio.timeout(self._timeout):
-                row = await self._reads.ask((job_id, tenant))
+            row = await self._reads.ask((job_id, tenant))
         except TimeoutError as error:
             raise ReadModelUnavailableError(type(error).__name__) from error
         if row["deleted_at"] is not None:
