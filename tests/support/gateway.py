@@ -1,6 +1,6 @@
 """The gateway's application over fakes: real routes and use cases, no server and no I/O."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -195,10 +195,10 @@ class FakeReadModel:
         )
         return sorted(found, key=lambda job: job.job_id, reverse=True)[:limit]
 
-    async def known(self, job_ids: Collection[JobId]) -> set[JobId]:
+    async def known(self, runs: Mapping[JobId, int]) -> set[JobId]:
         self._answer()
-        rows = {job.job_id for jobs in self.jobs.values() for job in jobs}
-        return rows & set(job_ids)
+        rows = {job.job_id: job.run for jobs in self.jobs.values() for job in jobs}
+        return {job_id for job_id, run in runs.items() if rows.get(job_id, 0) >= run}
 
     async def count_active(self, tenants: Collection[str], limit: int) -> dict[str, int]:
         self._answer()

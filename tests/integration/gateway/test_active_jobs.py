@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.settings import Settings
+from gateway.store import ReadModel
 from local_stack.polling import poll_until
+from shared.database.pool import open_database
 from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
 from tests.support.gateway import REQUEST
 from tests.support.servers import DatabaseUrls, Kafka
@@ -55,3 +58,15 @@ async def test_jobs_of_every_gateway_count_until_they_end(narrow: Bench) -> None
         return await submit() == 202
 
     await poll_until(has_room, seconds=_SECONDS)
+
+
+async def test_a_job_is_shown_in_the_runs_that_it_has_come_to(narrow: Bench) -> None:
+    first, second, deleted, missing = (narrow.job_ids.new("default") for _ in range(4))
+    await narrow.add_job(first, status="FAILED")
+    await narrow.add_job(second, execution_version=[2, 0, 0, 0, 0])
+    await narrow.add_tombstone(deleted)
+    async with open_database(Settings(), schema="gateway", service="gateway") as database:
+        read_model = ReadModel(database, timeout=5)
+        asked = {first: 1, second: 1, deleted: 7, missing: 1}
+        assert await read_model.known(asked) == {first, second, deleted}
+        assert await read_model.known({first: 2, second: 2}) == {second}

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
@@ -14,9 +14,11 @@ from prometheus_client import CollectorRegistry
 from gateway.domain import (
     Job,
     JobStatus,
+    KeyedRequest,
     OverloadedError,
     RatePolicy,
     ReadModelUnavailableError,
+    RememberedRequest,
     Scope,
     TooManyActiveJobsError,
     TooManyRequestsError,
@@ -25,9 +27,20 @@ from gateway.domain import (
 from gateway.metrics import SubmissionMetrics
 from gateway.service import ActiveJobs, BoundedPublisher, RateLimit, RateLimits
 from gateway.settings import Settings
-from shared.events import OutgoingMessage
+from shared.events import OutgoingMessage, RequestedReport
 from shared.job_id import JobIds
-from tests.support.gateway import KEYS, REQUEST, FakeClock, FakeGateway, FakeReadModel
+from tests.support.gateway import (
+    KEYS,
+    NOW,
+    REQUEST,
+    FakeBus,
+    FakeClock,
+    FakeGateway,
+    FakeKeys,
+    FakeReadModel,
+)
+
+REQUESTED = RequestedReport.model_validate(REQUEST)
 
 
 @dataclass
@@ -171,6 +184,107 @@ async def test_a_replay_is_no_further_job(client: httpx.AsyncClient, seconds: Se
     assert new.status_code == 429
 
 
+class SlowBus(FakeBus):
+    """Acknowledges all that it is given at once, when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = asyncio.Event()
+
+    async def publish_one(self, message: OutgoingMessage) -> None:
+        await self.released.wait()
+        await super().publish_one(message)
+
+
+class SlowKeys(FakeKeys):
+    """Keeps keys when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = asyncio.Event()
+
+    async def claim(self, request: KeyedRequest) -> RememberedRequest:
+        await self.released.wait()
+        return await super().claim(request)
+
+
+def with_room_for_three() -> FakeGateway:
+    read_model = FakeReadModel()
+    return FakeGateway(
+        read_model=read_model,
+        bus=SlowBus(),
+        keys=SlowKeys(),
+        active_jobs=ActiveJobs(read_model, 3, Seconds()),
+    )
+
+
+async def outcomes(gateway: FakeGateway, asked: Sequence[Awaitable[httpx.Response]]) -> list[int]:
+    """Return how requests were answered that all came before the first was."""
+    assert isinstance(gateway.bus, SlowBus)
+    assert isinstance(gateway.keys, SlowKeys)
+    answers = [asyncio.ensure_future(one) for one in asked]
+    while sum(answer.done() for answer in answers) < len(answers) - 3:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    gateway.keys.released.set()
+    gateway.bus.released.set()
+    return sorted(answer.status_code for answer in await asyncio.gather(*answers))
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_requests_at_the_same_time_dont_take_the_same_last_place(*, has_key: bool) -> None:
+    gateway = with_room_for_three()
+    async with asyncio.timeout(30), gateway.client() as client:
+        asked = [
+            client.post(
+                "/generate-report",
+                json=REQUEST,
+                headers={"idempotency-key": f"key-{number}"} if has_key else {},
+            )
+            for number in range(8)
+        ]
+        assert await outcomes(gateway, asked) == [202] * 3 + [429] * 5
+    assert len(gateway.bus.published) == 3
+
+
+async def test_retries_at_the_same_time_dont_take_the_same_last_place() -> None:
+    gateway = with_room_for_three()
+    jobs = [
+        gateway.read_model.add(Job(gateway.job_ids.new("default"), JobStatus.FAILED, NOW, NOW))
+        for _ in range(8)
+    ]
+    for job in jobs:
+        gateway.read_model.requests[job.job_id] = REQUESTED
+    async with asyncio.timeout(30), gateway.client() as client:
+        asked = [client.post(f"/report-jobs/{job.job_id}/retry") for job in jobs]
+        assert await outcomes(gateway, asked) == [202] * 3 + [429] * 5
+
+
+async def test_what_could_not_be_accepted_takes_no_place() -> None:
+    gateway = replace(with_room_for_three(), bus=FakeBus(), keys=FakeKeys())
+    failed = Job(gateway.job_ids.new("default"), JobStatus.FAILED, NOW, NOW)
+    gateway.read_model.add(failed)
+    gateway.read_model.requests[failed.job_id] = REQUESTED
+    gateway.bus.is_away = True
+    async with gateway.client() as client:
+        for number in range(5):
+            key = {"idempotency-key": f"key-{number}"}
+            answers = [
+                await client.post("/generate-report", json=REQUEST),
+                await client.post("/generate-report", json=REQUEST, headers=key),
+                await client.post(f"/report-jobs/{failed.job_id}/retry"),
+            ]
+            assert {answer.status_code for answer in answers} == {503}
+        gateway.bus.is_away = False
+        gateway.keys.is_away = True
+        for number in range(5):
+            key = {"idempotency-key": f"other-{number}"}
+            answer = await client.post("/generate-report", json=REQUEST, headers=key)
+            assert answer.status_code == 503
+        for status in (202, 202, 202, 429):
+            answer = await client.post("/generate-report", json=REQUEST)
+            assert answer.status_code == status
+
+
 class Counted:
     """Jobs that were accepted here, and a read model that may lag behind them."""
 
@@ -217,6 +331,21 @@ async def test_jobs_that_the_read_model_doesnt_show_yet_count_all_the_same() -> 
     await counted.active.count()
     assert counted.is_full
     counted.seconds.now += 7200
+    await counted.active.count()
+    assert not counted.is_full
+
+
+async def test_a_retry_counts_although_the_read_model_shows_the_run_before_still() -> None:
+    counted = Counted(limit=1)
+    failed = replace(Job.pending(counted.ids.new("acme"), NOW), status=JobStatus.FAILED)
+    counted.read_model.add(failed, "acme")
+    counted.active.add("acme", failed.job_id, run=2)
+    await counted.active.count()
+    assert counted.is_full
+    counted.read_model.replace(replace(failed, run=2, status=JobStatus.PENDING))
+    await counted.active.count()
+    assert counted.is_full
+    counted.read_model.replace(replace(failed, run=2, status=JobStatus.COMPLETED))
     await counted.active.count()
     assert not counted.is_full
 

@@ -20,6 +20,7 @@ from gateway.domain import (
     JobNotEndedError,
     JobNotRetryableError,
     JobStatus,
+    OverloadedError,
     PreconditionFailedError,
     TooManyWatchersError,
     WatchEndedError,
@@ -28,6 +29,7 @@ from gateway.service.active_jobs import ActiveJobs
 from gateway.service.changes import Changes, Watch
 from gateway.service.jobs import Jobs
 from gateway.service.submissions import Publisher
+from shared.bus import BusUnavailableError
 from shared.clock import Clock
 from shared.events import (
     UNKNOWN,
@@ -107,8 +109,12 @@ class Actions:
             self.active_jobs.require_room(tenant)
             now, run = self.clock(), job.run + 1
             event = _about(RetryRequested, job, tenant, run=run, request=request, requested_at=now)
-            await self._publish(event, traceparent)
-            self.active_jobs.add(tenant, job.job_id)
+            self.active_jobs.add(tenant, job.job_id, run)
+            try:
+                await self._publish(event, traceparent)
+            except (OverloadedError, BusUnavailableError):
+                self.active_jobs.remove(tenant, job.job_id)
+                raise
             await self._until(watch, job, lambda found: found.run >= run)
         again = Job.pending(
             job.job_id, job.created_at, report_type=job.report_type, format=job.format

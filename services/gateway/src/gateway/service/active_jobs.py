@@ -1,12 +1,14 @@
 """How many jobs of a tenant are under way, known well enough without asking per request.
 
-The read model is counted every second for the tenants that submit here, and the jobs accepted here
-that it doesn't show yet are added. So a burst is stopped at the limit although the projector lags,
-and what other gateways accept counts a second later.
+The read model is counted every second for the tenants that submit here, and the runs accepted here
+that it doesn't show yet are added, from before they are published. So a burst is stopped at the
+limit however concurrent it is and although the projector lags. What is known nowhere but in the
+read model counts a second later: what other gateways accept, and all that there was before a tenant
+came to this one.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
@@ -26,17 +28,23 @@ _log = structlog.get_logger()
 class ActiveJobCounts(Protocol):
     """The read model."""
 
-    async def known(self, job_ids: Collection[JobId]) -> set[JobId]:
-        """Return those of the jobs that it has a row of."""
+    async def known(self, runs: Mapping[JobId, int]) -> set[JobId]:
+        """Return those of the jobs that it shows in the run given, in a later one or as deleted."""
 
     async def count_active(self, tenants: Collection[str], limit: int) -> dict[str, int]:
         """Return how many jobs of each tenant haven't ended, counted up to `limit`."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    number: int
+    since: float
+
+
 @dataclass(slots=True)
 class _Tenant:
     counted: int = 0
-    unseen: dict[JobId, float] = field(default_factory=dict)
+    unseen: dict[JobId, _Run] = field(default_factory=dict)
 
 
 class ActiveJobs:
@@ -61,10 +69,16 @@ class ActiveJobs:
         if known.counted + len(known.unseen) >= self._limit:
             raise TooManyActiveJobsError(self._limit)
 
-    def add(self, tenant: str, job_id: JobId) -> None:
-        """Count a job that was accepted."""
+    def add(self, tenant: str, job_id: JobId, run: int = 1) -> None:
+        """Count a job's run that is about to be accepted; what can't be is to be removed."""
         if self._limit is not None:
-            self._tenants.setdefault(tenant, _Tenant()).unseen[job_id] = self._clock()
+            unseen = self._tenants.setdefault(tenant, _Tenant()).unseen
+            unseen[job_id] = _Run(run, self._clock())
+
+    def remove(self, tenant: str, job_id: JobId) -> None:
+        """Count a job no longer, since it wasn't accepted."""
+        if tenant in self._tenants:
+            self._tenants[tenant].unseen.pop(job_id, None)
 
     async def keep_counting(self) -> None:
         """Count for ever; while the read model is away, the last counts hold."""
@@ -82,16 +96,20 @@ class ActiveJobs:
         """Count once. A job that appears in between is counted twice for a moment, never missed."""
         if self._limit is None or not self._tenants:
             return
-        unseen = [job_id for tenant in self._tenants.values() for job_id in tenant.unseen]
+        unseen = {
+            job_id: run.number
+            for tenant in self._tenants.values()
+            for job_id, run in tenant.unseen.items()
+        }
         known = await self._source.known(unseen) if unseen else set()
         counts = await self._source.count_active(list(self._tenants), self._limit)
         oldest = self._clock() - _FORGET_AFTER
         for name, tenant in list(self._tenants.items()):
             tenant.counted = counts.get(name, 0)
             tenant.unseen = {
-                job_id: since
-                for job_id, since in tenant.unseen.items()
-                if job_id not in known and since > oldest
+                job_id: run
+                for job_id, run in tenant.unseen.items()
+                if run.since > oldest and not (job_id in known and run.number <= unseen[job_id])
             }
             if not tenant.counted and not tenant.unseen:
                 del self._tenants[name]

@@ -152,4 +152,10 @@ class KeyedSubmissions:
                 raise
             return earlier
         message = self._submissions.prepare(request, tenant, traceparent)
-        return await self._keys.claim(KeyedRequest(tenant, key, meant, message))
+        job_id = JobId(message.key.decode())
+        # It keeps its place until it is known whether it is a job of its own.
+        self._submissions.active_jobs.add(tenant, job_id)
+        try:
+            return await self._keys.claim(KeyedRequest(tenant, key, meant, message))
+        finally:
+            self._submissions.active_jobs.remove(tenant, job_id)

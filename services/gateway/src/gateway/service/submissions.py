@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.domain import Job, RequestRefusedError
+from gateway.domain import Job, OverloadedError, RequestRefusedError
 from gateway.metrics import SubmissionMetrics
 from gateway.service.active_jobs import ActiveJobs
 from shared.bus import BusUnavailableError
@@ -85,9 +85,16 @@ class Submissions:
 
         """
         trace = trace_id(message.headers["traceparent"])
+        # Before it is published: requests that come meanwhile mustn't take the same last place.
+        self.active_jobs.add(event.tenant, JobId(event.job_id))
         try:
             await self.publisher.publish_one(message)
+        except OverloadedError:
+            self.active_jobs.remove(event.tenant, JobId(event.job_id))
+            raise
         except BusUnavailableError as error:
+            # If it was taken after all, the read model will show it.
+            self.active_jobs.remove(event.tenant, JobId(event.job_id))
             self.metrics.publish_failures.inc()
             _log.warning(
                 "report request not acknowledged",
@@ -97,7 +104,6 @@ class Submissions:
             )
             raise
         self.metrics.published.inc()
-        self.active_jobs.add(event.tenant, JobId(event.job_id))
         _log.info(
             "report requested",
             job_id=event.job_id,

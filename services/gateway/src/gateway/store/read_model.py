@@ -1,7 +1,7 @@
 """Reads the projector's `read_model.jobs`, which the gateway's role may select from."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -47,7 +47,9 @@ _CURRENT: Final = f"""
 """  # noqa: S608 - constants only
 _REQUEST: Final = "SELECT request FROM read_model.jobs WHERE job_id = $1 AND tenant = $2"
 
-_KNOWN: Final = "SELECT job_id FROM read_model.jobs WHERE job_id = ANY($1::text[])"
+_KNOWN: Final = """
+    SELECT job_id, run, deleted_at FROM read_model.jobs WHERE job_id = ANY($1::text[])
+"""
 
 # From the index jobs_of_status alone, and no more of it than the limit.
 _ACTIVE: Final = """
@@ -150,14 +152,18 @@ class ReadModel:
         )
         return [job_of(row) for row in (await self._fetch(statement, *arguments))[:limit]]
 
-    async def known(self, job_ids: Collection[JobId]) -> set[JobId]:
-        """Return those of the jobs that there is a row of.
+    async def known(self, runs: Mapping[JobId, int]) -> set[JobId]:
+        """Return those of the jobs that have come to the run given, or were deleted.
 
         Raises:
             ReadModelUnavailableError: where the database doesn't answer.
 
         """
-        return {JobId(row["job_id"]) for row in await self._fetch(_KNOWN, list(job_ids))}
+        return {
+            JobId(row["job_id"])
+            for row in await self._fetch(_KNOWN, list(runs))
+            if row["deleted_at"] is not None or row["run"] >= runs[row["job_id"]]
+        }
 
     async def count_active(self, tenants: Collection[str], limit: int) -> dict[str, int]:
         """Return how many jobs of each tenant haven't ended, counted up to `limit`.
