@@ -4,9 +4,9 @@ The hops follow each other and add up to the time from the POST to the GET that 
 
     accept      POST sent -> `ce_time` of ReportRequested: the request is read, checked, encoded
     request     -> startedAt (begin of the transaction that takes in and claims): through the log
-    claim       -> Kafka's time of JobStarted: that transaction, durable at its end
     generate    finishedAt - startedAt: in the child process, source and artifact store included
-    finish      what is left until Kafka's time of JobCompleted: the durable transaction of the end
+    record      what is left until Kafka's time of JobCompleted: the durable transactions of the
+                claim and of the end, and the way to the log
     project     -> the projector's NOTIFY: through the log, fold, commit
     see         -> the GET that says COMPLETED was answered
 
@@ -46,7 +46,6 @@ class Logged:
 
     requested_at: datetime | None = None
     started_at: datetime | None = None
-    started_logged_at: datetime | None = None
     finished_at: datetime | None = None
     finished_logged_at: datetime | None = None
 
@@ -57,9 +56,8 @@ class Hops:
 
     accept: float
     request: float
-    claim: float
     generate: float
-    finish: float
+    record: float
     project: float
     see: float
 
@@ -69,7 +67,6 @@ def hops(seen: Seen, logged: Logged, notified_at: datetime | None) -> Hops | Non
     if (
         logged.requested_at is None
         or logged.started_at is None
-        or logged.started_logged_at is None
         or logged.finished_at is None
         or logged.finished_logged_at is None
         or notified_at is None
@@ -79,9 +76,8 @@ def hops(seen: Seen, logged: Logged, notified_at: datetime | None) -> Hops | Non
     ends = (
         logged.requested_at - seen.sent_at,
         logged.started_at - logged.requested_at,
-        logged.started_logged_at - logged.started_at,
         generate,
-        logged.finished_logged_at - logged.started_logged_at - generate,
+        logged.finished_logged_at - logged.started_at - generate,
         notified_at - logged.finished_logged_at,
         seen.completed_at - notified_at,
     )
@@ -122,7 +118,7 @@ def _note(record: ConsumerRecord, found: Mapping[str, Logged]) -> None:
         case ReportRequested():
             logged.requested_at = datetime.fromisoformat(received.time)
         case JobStarted() as event:
-            logged.started_at, logged.started_logged_at = event.started_at, logged_at
+            logged.started_at = event.started_at
         case JobCompleted() as event:
             logged.finished_at, logged.finished_logged_at = event.finished_at, logged_at
         case _:

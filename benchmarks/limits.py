@@ -1,4 +1,8 @@
-"""Raw limits of this machine's Kafka and PostgreSQL, through the clients that the services use."""
+"""Raw limits of this machine's Kafka and PostgreSQL, through the clients that the services use.
+
+Taken again and again without a pause, a step finds everything warm: code and data in the
+processors' caches, processes awake. At the pace of single jobs nothing is, and it takes a multiple.
+"""
 
 import asyncio
 import time
@@ -15,6 +19,7 @@ from benchmarks.samples import Summary
 from benchmarks.stack import Stack
 
 _SECONDS: Final = 2.0
+_LEAST: Final = 100
 _TOPIC: Final = "bench.limits"
 _RECORD: Final = b"x" * 600
 """About as long as an event."""
@@ -25,7 +30,12 @@ _DROP: Final = "DROP TABLE bench_commits"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long each raw step takes, one after the other, while nothing else runs."""
+    """How long each raw step takes, one after the other, while nothing else runs.
+
+    `pause` is how many seconds were between two.
+    """
+
+    pause: float
 
     durable_commit: Summary
     """One row inserted and on the disk."""
@@ -39,33 +49,41 @@ class Limits:
     """One record from a producer to a consumer that waits for it."""
 
 
-async def measure_limits(stack: Stack) -> Limits:
-    """Take each step again and again for two seconds."""
+async def measure_limits(stack: Stack, pause: float = 0.0) -> Limits:
+    """Take each step again and again, with a pause of so many seconds after each."""
+
+    async def repeated(step: Callable[[], Awaitable[object]]) -> Summary:
+        return await measure_step(step, pause)
+
     connection = await asyncpg.connect(stack.database)
     try:
         await connection.execute(_CREATE)
-        durable = await _repeated(lambda: connection.execute(_INSERT, _RECORD))
+        durable = await repeated(lambda: connection.execute(_INSERT, _RECORD))
         await connection.execute("SET synchronous_commit = off")
-        asynchronous = await _repeated(lambda: connection.execute(_INSERT, _RECORD))
+        asynchronous = await repeated(lambda: connection.execute(_INSERT, _RECORD))
         await connection.execute(_DROP)
     finally:
         await connection.close()
     async with _topic(stack.kafka) as (producer, consumer):
         return Limits(
+            pause=pause,
             durable_commit=durable,
             asynchronous_commit=asynchronous,
-            database_session=await _repeated(lambda: _session(stack.database)),
-            acknowledged_send=await _repeated(lambda: producer.send_and_wait(_TOPIC, _RECORD)),
-            log_passage=await _passages(producer, consumer),
+            database_session=await repeated(lambda: _session(stack.database)),
+            acknowledged_send=await repeated(lambda: producer.send_and_wait(_TOPIC, _RECORD)),
+            log_passage=await repeated(await _passage(producer, consumer)),
         )
 
 
-async def _repeated(step: Callable[[], Awaitable[object]]) -> Summary:
+async def measure_step(step: Callable[[], Awaitable[object]], pause: float = 0.0) -> Summary:
+    """Take a step for some seconds; the pauses between, in seconds, make it no fewer than 100."""
     taken: list[float] = []
-    until = time.perf_counter() + _SECONDS
+    until = time.perf_counter() + max(_SECONDS, _LEAST * pause)
     while (began := time.perf_counter()) < until:
         await step()
         taken.append(time.perf_counter() - began)
+        if pause:
+            await asyncio.sleep(pause)
     return Summary.of(taken)
 
 
@@ -75,7 +93,9 @@ async def _session(url: str) -> None:
     await connection.close()
 
 
-async def _passages(producer: AIOKafkaProducer, consumer: AIOKafkaConsumer) -> Summary:
+async def _passage(
+    producer: AIOKafkaProducer, consumer: AIOKafkaConsumer
+) -> Callable[[], Awaitable[None]]:
     await consumer.seek_to_end()
     await consumer.position(TopicPartition(_TOPIC, 0))
 
@@ -85,7 +105,7 @@ async def _passages(producer: AIOKafkaProducer, consumer: AIOKafkaConsumer) -> S
         # The consumer's next request for records is on its way before the next record is.
         await asyncio.sleep(0)
 
-    return await _repeated(passage)
+    return passage
 
 
 @asynccontextmanager

@@ -17,10 +17,12 @@ from typing import Any, Final
 
 import asyncpg
 
+from benchmarks.bare import running_bare_app
 from benchmarks.cpu import cpu_seconds
 from benchmarks.errors import BenchmarkError
 from benchmarks.hops import Seen, hops, read_log, summaries
 from benchmarks.jobs import ACCEPTED, OK
+from benchmarks.limits import Limits, measure_limits, measure_step
 from benchmarks.samples import Summary
 from benchmarks.stack import SUBMISSION, Stack
 from benchmarks.wire import Client, get
@@ -32,8 +34,32 @@ PER_SECOND: Final = 20.0
 WAIT_SECONDS: Final = 10
 
 _WAIT: Final = f"Prefer: wait={WAIT_SECONDS}"
+_BARE_GET: Final = get("/report-jobs/any")
 _SEED: Final = 20
 _JOB_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What no job can do without, each taken alone and at the pace of the jobs."""
+
+    limits: Limits
+    bare_post: Summary
+    bare_get: Summary
+
+    @property
+    def floor(self) -> float:
+        """Milliseconds, at the medians: a POST and a GET of routes that do nothing, two passages of
+        the log, two durable commits and an asynchronous one.
+        """  # noqa: D205 - one sentence, two lines
+        limits = self.limits
+        return (
+            self.bare_post.p50
+            + 2 * limits.log_passage.p50
+            + 2 * limits.durable_commit.p50
+            + limits.asynchronous_commit.p50
+            + self.bare_get.p50
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +75,12 @@ class Latency:
     busy: dict[str, float]
     """Share of one core that each process used meanwhile."""
     hops: dict[str, Summary]
+    steps: Steps
 
 
 async def measure_latency(stack: Stack) -> Latency:
     """Submit jobs at random moments and follow each; then read in the log how they went."""
+    steps = await _measure_steps(stack)
     followers = _Followers(stack.gateway_port)
     async with _notifications(stack.database) as notified:
         used, began = cpu_seconds(stack.pids), time.perf_counter()
@@ -76,7 +104,23 @@ async def measure_latency(stack: Stack) -> Latency:
         gets_per_job=followers.gets / JOBS,
         busy={name: (after[name] - used[name]) / seconds for name in after},
         hops=summaries(accounts),
+        steps=steps,
     )
+
+
+async def _measure_steps(stack: Stack) -> Steps:
+    pause = 1 / PER_SECOND
+    limits = await measure_limits(stack, pause)
+    async with running_bare_app(stack.bare_port, stack.directory.log("bare")):
+        client = await Client.connect(stack.bare_port)
+        try:
+            return Steps(
+                limits,
+                bare_post=await measure_step(lambda: client.ask(SUBMISSION), pause),
+                bare_get=await measure_step(lambda: client.ask(_BARE_GET), pause),
+            )
+        finally:
+            client.close()
 
 
 def _since_sent(seen: dict[str, Seen], moments: dict[str, datetime]) -> Summary:
