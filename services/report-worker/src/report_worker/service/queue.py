@@ -192,9 +192,7 @@ class Queue:
                     one.seen_at - one.attempt.started_at,
                     self._policy,
                 )
-                for one in await store.expired(
-                    conn, grace=self._times.grace, limit=_REAPED_AT_ONCE
-                )
+                for one in await store.expired(conn, grace=self._times.grace, limit=_REAPED_AT_ONCE)
             ]
             counted = await self._finish(conn, endings)
             if counted:

@@ -61,7 +61,9 @@ def _meant(group: ExceptionGroup[Exception]) -> Exception:
 
     Want of memory goes first: the others may come of it.
     """
-    told = group.subgroup(MemoryError) or group.subgroup((PluginError, ReportError))
+    told: ExceptionGroup[Exception] | None = group.subgroup(MemoryError)
+    if told is None:
+        told = group.subgroup((PluginError, ReportError))
     first: Exception = told or group
     while isinstance(first, ExceptionGroup) and told is not None:
         first = first.exceptions[0]
