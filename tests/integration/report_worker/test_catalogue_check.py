@@ -12,6 +12,7 @@ import pytest
 from local_stack.paths import CATALOGUE
 from local_stack.source_data import create_tables
 from report_worker.check import command
+from tests.support.report_worker import WorkerBench, eventually
 from tests.support.servers import DatabaseUrls, Postgres
 
 
@@ -89,3 +90,12 @@ async def test_a_source_that_refuses_its_password_is_no_mistake_of_the_files(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "source orders: InvalidCatalogNameError" in shown.err
+
+
+async def test_a_worker_without_a_source_that_a_report_type_reads_names_the_file(
+    bench: WorkerBench, tmp_path: Path
+) -> None:
+    worker = await bench.start_worker(sources="{}")
+    file = tmp_path / "catalogue" / "away.yaml"
+    reason = "source: REPORT_WORKER_SOURCES names no source 'away'"
+    await eventually(lambda: f"{file}:" in worker.log and reason in worker.log)

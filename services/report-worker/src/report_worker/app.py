@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from obstore.exceptions import BaseError
 from pydantic import ValidationError
 from starlette.applications import Starlette
 
-from report_worker.check import plugin_mistakes
+from report_worker.check import plugin_mistakes, source_mistakes
 from report_worker.domain import UNREADABLE, Attempt, Outcome, RetryPolicy, artifact_folder
 from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
@@ -109,7 +109,7 @@ def _strict(request: RequestedReport | None) -> ReportRequest | None:
 def build_app(settings: Settings) -> Starlette:
     """Build the service; nothing is connected or started before its lifespan begins."""
     kafka, jobs = KafkaSettings(), JobSettings()
-    catalogue = _load_catalogue(CatalogueSettings().catalogue_dir)
+    catalogue = _load_catalogue(CatalogueSettings().catalogue_dir, settings.source_urls)
     setup = _child_setup(settings, catalogue)
     artifacts = _open_artifacts(setup.artifacts_url)
     registry = new_registry()
@@ -206,27 +206,19 @@ def build_app(settings: Settings) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def _load_catalogue(directory: Path) -> Catalogue:
-    """Read the catalogue, and see that its plugins are there; raises `CatalogueError`."""
+def _load_catalogue(directory: Path, sources: Collection[str]) -> Catalogue:
+    """Read the catalogue, and see that sources and plugins are there; raises `CatalogueError`."""
     files = load_files(directory)
-    mistakes = plugin_mistakes(files)
+    mistakes = [*source_mistakes(files, sources), *plugin_mistakes(files)]
     if mistakes:
         raise CatalogueError(mistakes)
     return Catalogue(file.report_type for file in files)
 
 
 def _child_setup(settings: Settings, catalogue: Catalogue) -> Setup:
-    sources = settings.source_urls
-    for report_type in catalogue:
-        for name in report_type.source_names:
-            if name not in sources:
-                raise ValueError(
-                    f"REPORT_WORKER_SOURCES names no source {name!r},"
-                    f" which report type {report_type.name} reads"
-                )
     return Setup(
         catalogue=tuple(catalogue),
-        sources=sources,
+        sources=settings.source_urls,
         artifacts_url=ArtifactSettings().artifacts_url,
         log_level=LogSettings().log_level,
         memory_limit=settings.child_memory,

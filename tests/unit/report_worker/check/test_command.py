@@ -137,6 +137,19 @@ def test_a_plugin_that_cannot_be_used_is_a_mistake_of_its_report_type(
     assert len(checked.out.splitlines()) == 1
 
 
+def test_a_plugin_that_ruins_its_process_is_told_from_those_that_fit(
+    check: Check, catalogue: Path, tmp_path: Path
+) -> None:
+    for name, code in (("fits", PLUGIN), ("ruins", "import os; os.abort()")):
+        install_plugin(tmp_path, code, name=name)
+        write(catalogue, DECLARED | {"name": name.upper(), "plugin": name})
+    checked = check(catalogue, PYTHONPATH=str(tmp_path))
+    assert checked.status == 1
+    (line,) = checked.out.splitlines()
+    assert line.startswith(f"{catalogue / 'ruins.yaml'}:")
+    assert "ended with status -6" in line
+
+
 def test_what_cannot_be_checked_is_no_mistake_of_the_files(check: Check, catalogue: Path) -> None:
     write(catalogue, SQL_TYPE)
     assert check().status == 2

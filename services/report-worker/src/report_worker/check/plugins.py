@@ -7,6 +7,7 @@ anything when it is imported.
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,18 +26,23 @@ _SECONDS: Final = 60.0
 
 
 def plugin_mistakes(files: Sequence[CatalogueFile]) -> list[Mistake]:
-    """Import the plugins that report types name, and hold each against its type."""
+    """Import the plugins that report types name, and hold each against its type.
+
+    Where the process that does so comes to harm, each is asked alone, to find out whose it was.
+    """
     files = [file for file in files if file.report_type.plugin is not None]
     if not files:
         return []
     try:
         answers = _ask([file.report_type for file in files])
     except (subprocess.SubprocessError, OSError, ValidationError) as error:
-        return [files[0].mistake(("plugin",), _reason(error))]
+        alone = [plugin_mistakes([file]) for file in files] if len(files) > 1 else []
+        found = list(chain.from_iterable(alone))
+        return found or [files[0].mistake(("plugin",), _reason(error))]
     return [
-        file.mistake(found.field, found.reason)
+        file.mistake(one.field, one.reason)
         for file, answer in zip(files, answers, strict=True)
-        for found in answer
+        for one in answer
     ]
 
 
