@@ -251,6 +251,22 @@ async def test_a_store_that_gives_up_nothing_is_left_alone_after_a_few_jobs(
     assert path_of(attempts[0]) not in shelf.names()
 
 
+async def test_a_folder_gives_each_file_once_wherever_others_have_come_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "_PAGE", 2)
+    shelf = FolderShelf(tmp_path / "artifacts")
+    for name in "abcdefg":
+        shelf.put(f"{name}/file")
+    one, other = Folder(shelf.root), Folder(shelf.root)
+    seen: list[str] = []
+    for folder in (one, one, other, one, one):
+        seen += [listed.path for listed in await folder.page(seen[-1] if seen else "")]
+    assert seen == [f"{name}/file" for name in "abcdefg"]
+    shelf.put("a/another")
+    assert {listed.path for listed in await one.page("")} == {"a/another", "a/file"}
+
+
 async def test_a_folder_deletes_what_it_can(tmp_path: Path) -> None:
     shelf = FolderShelf(tmp_path / "artifacts")
     shelf.put("a/obstacle/file")

@@ -90,6 +90,9 @@ class Folder:
     def __init__(self, root: Path, clock: Clock = utc_now) -> None:
         self._root = root
         self._clock = clock
+        self._position = ""
+        self._ahead: list[str] = []
+        """The jobs behind the last page that was returned, the next one last."""
 
     async def page(self, after: str) -> Sequence[Listed]:
         """Walk whole jobs until there are enough files."""
@@ -104,13 +107,21 @@ class Folder:
         await asyncio.to_thread(self._delete, paths)
 
     def _page(self, after: str) -> list[Listed]:
+        """List the jobs anew unless this is the page after the last one.
+
+        Listing and sorting all of them for each page takes a time that grows with their square.
+        """
+        if not after or after != self._position:
+            self._ahead = self._jobs(after.partition("/")[0])
         found: list[Listed] = []
-        job_after, _, _ = after.partition("/")
-        jobs = sorted(path.name for path in self._root.iterdir()) if self._root.is_dir() else []
-        for job in jobs:
-            if job > job_after and len(found) < _PAGE:
-                found += self._walk(job)
+        while self._ahead and len(found) < _PAGE:
+            found += self._walk(self._ahead.pop())
+        self._position = found[-1].path if found else ""
         return found
+
+    def _jobs(self, after: str) -> list[str]:
+        names = (path.name for path in self._root.iterdir()) if self._root.is_dir() else ()
+        return sorted((name for name in names if name > after), reverse=True)
 
     def _walk(self, job: str) -> Iterator[Listed]:
         """Give the files below a folder; what vanishes meanwhile isn't there."""
