@@ -11,7 +11,7 @@ import asyncpg
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.jobs import ACCEPTED
-from benchmarks.memory import watched_memory
+from benchmarks.memory import renew_children, watched_memory
 from benchmarks.psql import copy_to_file
 from benchmarks.stack import CATALOGUE, NO_OP, Stack
 from benchmarks.wire import Client, post
@@ -22,6 +22,9 @@ ROWS: Final = 5_000_000
 FEW_ROWS: Final = 50_000
 XLSX_ROWS: Final = 200_000
 PDF_ROWS: Final = 10_000
+
+CHILD: Final = "report_worker.execution.child"
+"""What the command of a child names."""
 
 _ROUNDS: Final = 3
 _GENERATED: Final = 100_000
@@ -47,6 +50,15 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """The worker's memory in MiB for few rows and for many, each made by a child that is new."""
+
+    rows: int
+    few: float
+    many: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exports:
     """Medians of seconds in rounds, ours and psql's in turns; the worker's memory in MiB."""
 
@@ -56,9 +68,10 @@ class Exports:
     ndjson: Export
     xlsx: Export
     pdf: Export
-    few_csv: Export
     psql_csv: float
     psql_json: float
+    growth: dict[str, Growth]
+    """By format."""
 
 
 async def measure_exports(stack: Stack) -> Exports:
@@ -82,7 +95,6 @@ class _Exporter:
     async def measure(self) -> Exports:
         for file_format in ("CSV", "JSON", "XLSX", "PDF"):
             await self._export(file_format, PDF_ROWS)  # the first one fills caches and loads fonts
-        few = await self._export("CSV", FEW_ROWS)
         plain, as_json = _selects()
         rounds = [
             (
@@ -102,10 +114,22 @@ class _Exporter:
             ndjson=_median(ndjson),
             xlsx=await self._export("XLSX", XLSX_ROWS),
             pdf=await self._export("PDF", PDF_ROWS),
-            few_csv=few,
             psql_csv=median(psql_csv),
             psql_json=median(psql_json),
+            growth={
+                "CSV": await self._growth("CSV", ROWS),
+                "JSON": await self._growth("JSON", ROWS),
+                "XLSX": await self._growth("XLSX", XLSX_ROWS),
+            },
         )
+
+    async def _growth(self, file_format: str, rows: int) -> Growth:
+        """Compare memory without what a child keeps of the reports that it has made before."""
+        worker, peaks = self._stack.pids["report-worker"], []
+        for number in (FEW_ROWS, rows):
+            await renew_children(worker, CHILD)
+            peaks.append((await self._export(file_format, number)).mib)
+        return Growth(rows, *peaks)
 
     async def _copy(self, select: str) -> float:
         path = self._stack.directory.root / "psql.out"

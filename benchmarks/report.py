@@ -191,10 +191,9 @@ def _export_rows(exports: Exports) -> Iterator[Row]:
     ):
         per_second, peer = exports.rows / ours.seconds, exports.rows / seconds
         yield Row(f"{rows} {file_format}", per_second, "/s", beside, peer, "more")
-    few, beside = exports.few_csv.mib, f"with {FEW_ROWS:,} rows"
-    for file_format, ours in (("CSV", exports.csv), ("JSON", exports.json)):
-        name = f"    memory of the worker, {file_format}"
-        yield Row(name, ours.mib, "MiB", beside, few, "less")
+    for file_format, growth in exports.growth.items():
+        name = f"memory of the worker, {growth.rows:,} rows as {file_format}"
+        yield Row(name, growth.many, "MiB", f"{FEW_ROWS:,} rows", growth.few, "less")
 
 
 def _listing_rows(listing: Listing) -> Iterator[Row]:
@@ -224,7 +223,6 @@ def _export_lines(exports: Exports) -> Iterator[str]:
 
     yield ""
     yield _columns("exports, POST to COMPLETED", "s", "rows/s", "MiB")
-    yield line("CSV", FEW_ROWS, exports.few_csv)
     for name, export in (("CSV", exports.csv), ("JSON", exports.json), ("NDJSON", exports.ndjson)):
         yield line(name, exports.rows, export)
     yield line("XLSX", XLSX_ROWS, exports.xlsx)
