@@ -2,25 +2,29 @@
 
 import asyncio
 import base64
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from fastapi.routing import APIRoute
 
+from gateway.domain import Job, JobStatus, StoredArtifact
 from gateway.routes import ROUTES
 from gateway.service import AccessTokens, CredentialAccess, IssuerKeys, TokenRules
 from gateway.store import OpenIdProvider
 from local_stack.ports import LOOPBACK
 from shared.clock import utc_now
-from tests.support.gateway import REQUEST, FakeGateway
+from tests.support.gateway import NOW, REQUEST, RETENTION, FakeGateway
 from tests.support.issuer import AUDIENCE, new_issuer
 from tests.support.serving import Served, serving
 
 _SECONDS = 30.0
 _VALID_BODY: Final = json.dumps(REQUEST).encode()
+_FILE: Final = b"day,orders\n2024-01-01,3\n"
 
 BAD_IDS: Final = [
     b"job_12345",
@@ -85,7 +89,20 @@ BAD_HEADERS: Final = [
     b"If-None-Match: " + b'"a",' * 500,
     b"If-None-Match: \xff\xfe",
     b"If-Modified-Since: Fri, 99 Foo 99999 99:99:99 GMT",
+    b"If-Modified-Since: \xff",
+    b"If-Unmodified-Since: Thu, 01 Jan 0000 00:00:00 GMT",
+    b"If-Unmodified-Since: Mon, 31 Dec 9999 23:59:60 -9999",
+    b"If-Match: \xff",
+    b'If-Match: "a", W/, ,,"',
     b"If-Range: \xff",
+    b"If-Range: W/",
+    b"If-Range: Thu, 99 Feb 2024 00:00:00 GMT\r\nRange: bytes=0-1",
+    b"Range: bytes=-",
+    b"Range: bytes=--1",
+    b"Range: bytes=5-2",
+    b"Range: bytes=-0",
+    b"Range: bytes=\xd9\xa1-\xd9\xa2",
+    b"Range: bytes=-" + b"9" * 5000,
     b"Range: bytes=" + b"0-0," * 500,
     b"Range: bytes=9" + b"9" * 500 + b"-",
     b"Range: lines=\xff",
@@ -156,7 +173,24 @@ class Answer:
 
 @pytest.fixture(scope="module")
 async def gateway() -> FakeGateway:
-    return FakeGateway()
+    """A gateway with one job, which is completed and has a file."""
+    gateway = FakeGateway()
+    file = StoredArtifact("1/1/a.csv", "orders.csv", "text/csv", len(_FILE), "0" * 64)
+    gateway.artifacts.files[file.path] = [_FILE]
+    job = Job(gateway.job_ids.new("default"), JobStatus.COMPLETED, NOW, NOW, artifact=file)
+    gateway.read_model.add(job)
+    return gateway
+
+
+def targets(gateway: FakeGateway, method: str, path: str) -> list[bytes]:
+    """Return a path with an id that is none and, to look at, with that of the job."""
+    found = [path.replace("{jobId}", "job_" + "0" * 40)]
+    if "{jobId}" in path and method in {"GET", "HEAD"}:
+        [job] = gateway.read_model.jobs["default"]
+        link = urlsplit(gateway.links.url(job.job_id, NOW + RETENTION))
+        query = f"?{link.query}" if link.path.endswith(path.rpartition("/")[2]) else ""
+        found.append(path.replace("{jobId}", job.job_id) + query)
+    return [target.encode() for target in found]
 
 
 @pytest.fixture(scope="module")
@@ -223,9 +257,8 @@ async def test_ids_that_are_none(
 async def test_queries_that_make_no_sense(
     served: Served, gateway: FakeGateway, method: str, path: str
 ) -> None:
-    target = path.replace("{jobId}", "job_" + "0" * 40).encode()
-    for query in BAD_QUERIES:
-        said = request(method, target + query)
+    for target, query in itertools.product(targets(gateway, method, path), BAD_QUERIES):
+        said = request(method, target + (query.replace(b"?", b"&") if b"?" in target else query))
         assert_refused_in_words(await say(served, said), said)
     assert gateway.bus.published == []
 
@@ -234,10 +267,29 @@ async def test_queries_that_make_no_sense(
 async def test_headers_that_make_no_sense(
     served: Served, gateway: FakeGateway, method: str, path: str
 ) -> None:
-    target = path.replace("{jobId}", "job_" + "0" * 40).encode()
-    for header in BAD_HEADERS:
+    for target, header in itertools.product(targets(gateway, method, path), BAD_HEADERS):
         said = request(method, target, header)
         assert_refused_in_words(await say(served, said), said)
+    assert gateway.bus.published == []
+
+
+async def test_the_job_behind_those_headers_and_its_file_are_really_there(
+    served: Served, gateway: FakeGateway
+) -> None:
+    for method, path in operations():
+        for target in targets(gateway, method, path)[1:]:
+            answer = await say(served, request(method, target))
+            assert answer.status == 200, target
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"*a", b'"', b'W/"a"', b'"a",' * 500])
+async def test_a_condition_that_makes_no_sense_deletes_nothing(
+    served: Served, gateway: FakeGateway, value: bytes
+) -> None:
+    [job] = gateway.read_model.jobs["default"]
+    target = f"/report-jobs/{job.job_id}".encode()
+    said = request("DELETE", target, b"If-Match: " + value)
+    assert_refused_in_words(await say(served, said), said, least=400)
     assert gateway.bus.published == []
 
 

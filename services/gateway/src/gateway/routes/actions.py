@@ -127,10 +127,11 @@ async def delete_report_job(
 ) -> Response:
     """Remove a job that has ended, with its report and its history."""
     services = services_of(request)
-    meant = ", ".join(request.headers.getlist("if-match"))
+    meant = request.headers.getlist("if-match")  # one that is there and names nothing fits nothing
 
     def is_meant(job: Job) -> bool:
-        return not meant or lists_tag(meant, entity_tag(job, services.revision), weak=False)
+        tag = entity_tag(job, services.revision)
+        return not meant or lists_tag(", ".join(meant), tag, weak=False)
 
     is_gone = await services.actions.delete(job_id, tenant, _traceparent(request), is_meant)
     return Response(status_code=204 if is_gone else 202, headers={"cache-control": "no-store"})
