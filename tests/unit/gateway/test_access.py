@@ -9,9 +9,10 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
-from gateway.domain import Caller, Job, JobStatus, NotAuthenticatedError, Scope
+from gateway.domain import Caller, Job, JobStatus, NotAuthenticatedError, RatePolicy, Scope
 from gateway.routes.openapi import document
 from gateway.routes.services import Requires
+from gateway.service import RateLimit, RateLimits
 from tests.support.gateway import REQUEST, FakeGateway
 
 PUBLIC: Final = {
@@ -104,6 +105,23 @@ async def test_who_says_nothing_is_asked_who_they_are(
     assert response.headers["www-authenticate"] == 'Bearer realm="report-jobs"'
     assert response.headers["content-type"] == "application/problem+json"
     assert gateway.bus.published == []
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+@pytest.mark.parametrize("query", ["?status=a&status=b", "?status=a", "?pageSize=x&pageToken="])
+async def test_who_says_nothing_is_told_nothing_of_a_query_that_makes_no_sense(
+    gateway: FakeGateway, client: httpx.AsyncClient, method: str, path: str, query: str
+) -> None:
+    response = await ask(client, method, path + query, gateway.job_ids.new("acme"), None)
+    assert response.status_code == 401
+
+
+async def test_a_query_that_makes_no_sense_is_counted_once_as_every_request() -> None:
+    limits = RateLimits(read=RateLimit(RatePolicy("read", 1, 9), lambda: 0.0))
+    async with FakeGateway(rate_limits=limits).client() as client:
+        for left, query in ((8, "?status=a&status=b"), (7, "?status=a"), (6, "")):
+            response = await client.get("/report-jobs" + query)
+            assert response.headers["ratelimit"].startswith(f'"read";r={left};')
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)

@@ -6,11 +6,14 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from gateway.domain import RequestRefusedError
+from gateway.routes.services import Reader
 from shared.report_request import Violation
 
 
-async def each_parameter_once(request: Request) -> None:
+async def each_parameter_once(request: Request, _tenant: Reader) -> None:
     """Refuse a query that says a parameter twice: readers differ on which of them counts.
+
+    It takes the tenant so that whoever asks is known first, as everywhere.
 
     Raises:
         RequestRefusedError: naming the parameters; those that the route doesn't know don't matter.
