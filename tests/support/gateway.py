@@ -292,10 +292,13 @@ class FakeGateway:
     def downloads(self) -> Downloads:
         return Downloads(self.jobs, self.links, self.artifacts)
 
-    def changes(self, capacity: int = 100) -> Changes:
+    def changes(self, capacity: int = 100, tenant_capacity: int = 100) -> Changes:
         """Return what wakes those who wait; only where its `run` runs, they are woken."""
         return Changes(
-            self.read_model, capacity=capacity, metrics=ChangeMetrics(CollectorRegistry())
+            self.read_model,
+            capacity=capacity,
+            tenant_capacity=tenant_capacity,
+            metrics=ChangeMetrics(CollectorRegistry()),
         )
 
     def application(self, changes: Changes | None = None) -> Starlette:

@@ -199,6 +199,33 @@ def more_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize(
+    "live",
+    [{"MAX_WATCHERS": "2"}, {"MAX_TENANT_WATCHERS": "2"}, {"MAX_CONNECTIONS": "3"}],
+    indirect=True,
+    ids=str,
+)
+async def test_where_as_many_follow_as_may_one_more_is_refused_and_a_wait_is_no_wait(
+    live: Live,
+) -> None:
+    job_id = await live.add(status="RUNNING")
+    path = f"/report-jobs/{job_id}"
+    async with live.stream(job_id) as one, live.stream(job_id) as two:
+        refused = await live.client.get(f"{path}/events")
+        assert refused.status_code == 503
+        assert refused.json()["type"] == "urn:report-jobs:problem:temporarily-unavailable"
+        assert int(refused.headers["retry-after"]) > 0
+        # The live client gives up long before that.
+        waited = await live.client.get(path, headers={"prefer": "wait=60"}, timeout=SECONDS)
+        assert (waited.status_code, waited.json()["status"]) == (200, "RUNNING")
+        await live.change(job_id, **ENDED)
+        for events in (one, two):
+            assert [event.status async for event in events] == ["RUNNING", "FAILED"]
+    await live.until_watched_by(0)
+    async with live.stream(job_id) as again:
+        assert (await again.next()).status == "FAILED"
+
+
 STREAMS = 2000
 JOBS = 20
 

@@ -170,7 +170,8 @@ async def test_a_stop_ends_all_waits_and_lets_none_begin(gateway: FakeGateway) -
 
 async def test_there_is_room_for_so_many_and_again_when_they_leave(gateway: FakeGateway) -> None:
     registry = CollectorRegistry()
-    changes = Changes(gateway.read_model, capacity=2, metrics=ChangeMetrics(registry))
+    metrics = ChangeMetrics(registry)
+    changes = Changes(gateway.read_model, capacity=2, tenant_capacity=9, metrics=metrics)
     job = stored(gateway)
     for _ in range(2):
         with changes.watch(job.job_id, "default"), changes.watch(job.job_id, "default"):
@@ -178,6 +179,16 @@ async def test_there_is_room_for_so_many_and_again_when_they_leave(gateway: Fake
             with pytest.raises(TooManyWatchersError), changes.watch(job.job_id, "default"):
                 pass
     assert registry.get_sample_value("report_jobs_gateway_watches") == 0
+
+
+async def test_no_tenant_takes_the_room_of_all(gateway: FakeGateway) -> None:
+    changes, job = gateway.changes(capacity=3, tenant_capacity=2), stored(gateway)
+    for _ in range(2):
+        with changes.watch(job.job_id, "greedy"), changes.watch(job.job_id, "greedy"):
+            with pytest.raises(TooManyWatchersError), changes.watch(job.job_id, "greedy"):
+                pass
+            with changes.watch(job.job_id, "default"):
+                pass
 
 
 async def test_a_slow_waiter_gets_the_newest_state_and_no_queue_of_old_ones(

@@ -43,6 +43,7 @@ from shared.clock import utc_now
 from shared.database import migrations
 from shared.database.listen import listen
 from shared.database.pool import Database, open_database
+from shared.http_protocol import possible_connections
 from shared.job_id import JobIds
 from shared.links import DownloadLinks
 from shared.service import require_revision, running
@@ -107,7 +108,10 @@ def build_app(settings: Settings) -> Starlette:
         async with open_database(settings, schema=SCHEMA, service=SERVICE) as database:
             read_model = ReadModel(database, _statement_timeout(settings))
             changes = Changes(
-                read_model, capacity=settings.max_watchers, metrics=parts.change_metrics
+                read_model,
+                capacity=settings.watchers(possible_connections(settings.max_connections)),
+                tenant_capacity=settings.max_tenant_watchers,
+                metrics=parts.change_metrics,
             )
             way_in = build_access(settings, database, _statement_timeout(settings))
             services = _services(parts, way_in.access, read_model, database, publisher, changes)

@@ -87,8 +87,11 @@ class Settings(ServiceSettings):
     """After how much silence a stream of events shows that it is alive."""
     stream_longest: Seconds = 3600.0
     """How long a stream lives; its client comes back, and is asked again who it is."""
-    max_watchers: Annotated[int, Field(ge=1)] = 5000
-    """How many clients may follow jobs or wait for changes at the same time."""
+    max_watchers: Annotated[int, Field(ge=1)] = 4000
+    """How many clients may follow jobs or wait for changes at the same time; never so many that
+    they could take all connections."""
+    max_tenant_watchers: Annotated[int, Field(ge=1)] = 2500
+    """How many of them may be one tenant's."""
 
     @property
     def url_lifetime(self) -> timedelta | None:
@@ -96,6 +99,10 @@ class Settings(ServiceSettings):
         return (
             timedelta(seconds=self.download_url_lifetime) if self.downloads == "redirect" else None
         )
+
+    def watchers(self, connections: int) -> int:
+        """Return how many may wait where so many connections may be open."""
+        return min(self.max_watchers, max(connections * 4 // 5, 1))
 
     @model_validator(mode="after")
     def _authentication_makes_sense(self) -> Self:

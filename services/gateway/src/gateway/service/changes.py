@@ -1,6 +1,7 @@
 """Wakes those who wait for a change of a job; the projector's notifications say which changed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -75,19 +76,24 @@ class Watch:
 class Changes:
     """Reads each changed job once for all who watch it, and nothing for the others.
 
-    What it remembers is one entry per watch, and `capacity` bounds them. Reads batch by
-    backpressure: what changes while one runs is read by the next.
+    What it remembers is one entry per watch; `capacity` bounds those of all, `tenant_capacity`
+    those of each tenant. Reads batch by backpressure: what changes while one runs is read by the
+    next.
 
     A job is watched from before anybody knows whose it is. So those who ask for it are kept apart
     by their tenants: who asks for a job of others hears nothing, and keeps nobody from hearing.
     """
 
-    def __init__(self, source: ChangedJobs, *, capacity: int, metrics: ChangeMetrics) -> None:
+    def __init__(
+        self, source: ChangedJobs, *, capacity: int, tenant_capacity: int, metrics: ChangeMetrics
+    ) -> None:
         self._source = source
         self._capacity = capacity
+        self._tenant_capacity = tenant_capacity
         self._metrics = metrics
         self._watched: dict[JobId, dict[str, set[Watch]]] = {}
         self._count = 0
+        self._counts: Counter[str] = Counter()
         self._stale: set[JobId] = set()
         self._has_stale = asyncio.Event()
         self._is_stopping = False
@@ -98,20 +104,21 @@ class Changes:
 
         Raises:
             JobNotFoundError: where `text` is no id.
-            TooManyWatchersError: where there is no room for one more.
+            TooManyWatchersError: where there is no room for one more, or for one more of a tenant.
 
         """
         if not is_well_formed(text):
             raise JobNotFoundError
-        if self._count >= self._capacity or self._is_stopping:
+        is_full = self._count >= self._capacity or self._counts[tenant] >= self._tenant_capacity
+        if is_full or self._is_stopping:
             raise TooManyWatchersError
         job_id, watch = JobId(text), Watch()
         self._watched.setdefault(job_id, {}).setdefault(tenant, set()).add(watch)
-        self._count_by(1)
+        self._count_by(1, tenant)
         try:
             yield watch
         finally:
-            self._count_by(-1)
+            self._count_by(-1, tenant)
             self._leave(job_id, tenant, watch)
 
     def wake(self, payload: str) -> None:
@@ -173,6 +180,9 @@ class Changes:
                 else:
                     watch.show(job)
 
-    def _count_by(self, difference: int) -> None:
+    def _count_by(self, difference: int, tenant: str) -> None:
         self._count += difference
+        self._counts[tenant] += difference
+        if not self._counts[tenant]:
+            del self._counts[tenant]
         self._metrics.watches.set(self._count)
