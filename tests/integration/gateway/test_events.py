@@ -11,6 +11,7 @@ import pytest
 from local_stack.polling import poll_until
 from shared.clock import utc_now
 from tests.integration.gateway.live import SECONDS, Live
+from tests.integration.gateway.test_api_keys import keys
 from tests.integration.gateway.test_waiting import ENDED, PROGRESS, RUNNING, delete
 from tests.support.event_stream import EventReader
 
@@ -197,6 +198,41 @@ def more_files() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("live", [{"STREAM_LONGEST": "0.5"}], indirect=True)
+async def test_a_stream_ends_at_its_longest_and_goes_on_where_the_client_comes_back(
+    live: Live,
+) -> None:
+    job_id = await live.add(status="RUNNING", events_offset=3)
+    async with live.stream(job_id) as events:
+        assert await rest(events) == [("0-3", "job")]
+    await live.until_watched_by(0)
+    await live.change(job_id, **COMPLETED)
+    async with live.stream(job_id, "0-3") as events:
+        assert await rest(events) == [("0-9", "job")]
+
+
+@pytest.mark.parametrize("live", [{"AUTH": "api-key"}], indirect=True)
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_a_stream_ends_when_its_key_is_revoked(live: Live, *, is_silent: bool) -> None:
+    _, created, _ = await keys("create", "--tenant", "default", "--name", "to be revoked")
+    key = created.strip()
+    live.client.headers["authorization"] = f"Bearer {key}"
+
+    async def answers(status: int) -> bool:
+        return (await live.client.get("/report-types")).status_code == status
+
+    await poll_until(lambda: answers(200), seconds=SECONDS)
+    job_id = await live.add(status="RUNNING")
+    async with live.stream(job_id) as events:
+        assert (await events.next()).status == "RUNNING"
+        await keys("revoke", key.split("_")[1])
+        await poll_until(lambda: answers(401), seconds=SECONDS)
+        if not is_silent:
+            await live.change(job_id, **ENDED)
+        assert await rest(events) == []
+    await live.until_watched_by(0)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as ConnectionScope
 
-from gateway.domain import JobView, Vector, WatchEndedError
+from gateway.domain import JobView, Scope, Vector, WatchEndedError
 from gateway.routes import failures, problems
 from gateway.routes.contract import ReportJob
 from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
 from gateway.routes.sending import Sender, disconnection, drop
-from gateway.routes.services import Reader, services_of
-from gateway.service.following import Followed, Following, Gone, Quiet
+from gateway.routes.services import Reader, is_still_let_in, services_of
+from gateway.service.following import Followed, Gone, Quiet
 from shared.backoff import Backoff
 
 router = APIRouter(tags=["Reports"], route_class=DirectRoute)
@@ -92,36 +93,30 @@ async def follow_report_job(
     job gets the newest. After the state COMPLETED or FAILED the stream ends; what becomes
     of the webhook after that, and a later retry, is seen by coming back. An event `gone` has a
     problem as its data: the job was deleted or has expired. Streams end after an hour at the
-    latest, and when a server is replaced: come back with `Last-Event-ID`.
+    latest, and when a server is replaced: come back with `Last-Event-ID`. A stream whose
+    credential is worth nothing any more ends too, and whoever comes back is told so.
     """
     seen = Vector.parse(request.headers.get("last-event-id", ""))
-    services = services_of(request)
-    return EventStream(services.following, job_id, tenant, seen, services.client_timeout)
+    return EventStream(request, job_id, tenant, seen)
 
 
 class EventStream(Response):
     """Follows a job over one connection for as long as the client reads."""
 
-    def __init__(
-        self,
-        following: Following,
-        job_id: str,
-        tenant: str,
-        seen: Vector | None,
-        client_timeout: float,
-    ) -> None:
-        self._following = following
+    def __init__(self, request: Request, job_id: str, tenant: str, seen: Vector | None) -> None:
+        self._request = request
+        self._services = services_of(request)
         self._job_id = job_id
         self._tenant = tenant
         self._seen = seen
-        self._client_timeout = client_timeout
         self.status_code = 200
         self.background = None
         self.init_headers(_HEADERS)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ConnectionScope, receive: Receive, send: Send) -> None:
         """Send the events; what forbids it is raised before anything was sent."""
-        async with self._following.follow(self._job_id, self._tenant, seen=self._seen) as followed:
+        following = self._services.following
+        async with following.follow(self._job_id, self._tenant, seen=self._seen) as followed:
             if followed.has_ended:
                 await Response(status_code=204, headers={"cache-control": "no-store"})(
                     scope, receive, send
@@ -130,7 +125,8 @@ class EventStream(Response):
             gone = asyncio.create_task(disconnection(receive))
             gone.add_done_callback(lambda _: followed.watch.end(WatchEndedError()))
             try:
-                await self._send(followed, Sender(send, self._client_timeout), scope["path"])
+                sender = Sender(send, self._services.client_timeout)
+                await self._send(followed, sender, scope["path"])
             except TimeoutError:
                 await drop(scope, gone, "the client stopped reading", job_id=self._job_id)
             finally:
@@ -141,6 +137,8 @@ class EventStream(Response):
         await sender.part(f"retry: {int(_COME_BACK.delay(1) * 1000)}\n\n".encode())
         async with aclosing(followed.states()) as states:
             async for state in states:
+                if not await is_still_let_in(self._request, self._tenant, Scope.READ):
+                    break
                 await sender.part(_event(state, path))
         await sender.end()
 

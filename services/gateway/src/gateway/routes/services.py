@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gateway.domain import NotAuthenticatedError, NotPermittedError, Scope
+from gateway.domain import AccessUnavailableError, NotAuthenticatedError, NotPermittedError, Scope
 from gateway.routes.observing import ANSWER_FIELDS
 from gateway.routes.representations import Representations
 from gateway.service import (
@@ -70,6 +70,17 @@ class Requires:
             raise NotPermittedError(self.scope)
         request.scope[ANSWER_FIELDS] = services.rate_limits.spend(caller.tenant, self.scope)
         return caller.tenant
+
+
+async def is_still_let_in(request: Request, tenant: str, scope: Scope) -> bool:
+    """Tell whether a request that was let in would be still; where that can't be told, it is."""
+    try:
+        caller = await services_of(request).access.authenticate(_authorization(request))
+    except NotAuthenticatedError:
+        return False
+    except AccessUnavailableError:
+        return True
+    return caller.tenant == tenant and caller.may(scope)
 
 
 def _authorization(request: Request) -> str | None:
