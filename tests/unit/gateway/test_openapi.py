@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, current, and still the contract that was published."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
@@ -11,6 +12,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from gateway.routes.openapi import document, rendered
 from local_stack.paths import CHECKOUT
 from notifier.payload import WebhookPayload
+from report_worker.reports.report import MEDIA_TYPES
+from shared.report_request import ReportFormat
 
 SEED: Final[dict[str, Any]] = yaml.safe_load(
     (CHECKOUT / "tests" / "fixtures" / "seed-openapi.yaml").read_text()
@@ -96,28 +99,76 @@ def test_published_operations_are_kept(path: str, method: str) -> None:
             assert set(content["examples"]) <= set(kept["examples"])
 
 
-def examples() -> list[Any]:
-    found = []
+def bodies() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield where each body is, its media type, and what is said of it."""
     for path, operations in document()["paths"].items():
         for method, operation in operations.items():
-            bodies = {f"{status}": part for status, part in operation["responses"].items()}
-            bodies["request"] = operation.get("requestBody", {})
-            for where, body in bodies.items():
-                for content in body.get("content", {}).values():
-                    found += [
-                        pytest.param(
-                            content["schema"],
-                            example["value"],
-                            id=f"{method} {path} {where} {name}",
-                        )
-                        for name, example in content.get("examples", {}).items()
-                    ]
-    return found
+            found = {f"{status}": part for status, part in operation["responses"].items()}
+            found["request"] = operation.get("requestBody", {})
+            for where, body in found.items():
+                for media_type, content in body.get("content", {}).items():
+                    yield f"{method} {path} {where}", media_type, content
+
+
+def examples() -> list[Any]:
+    return [
+        pytest.param(content["schema"], example["value"], id=f"{where} {name}")
+        for where, _, content in bodies()
+        for name, example in content.get("examples", {}).items()
+    ]
 
 
 @pytest.mark.parametrize(("schema", "example"), examples())
 def test_examples_fit_their_schemas(schema: dict[str, Any], example: Any) -> None:
     Draft202012Validator({**schema, "components": document()["components"]}).validate(example)
+
+
+def test_every_json_body_but_a_file_has_an_example() -> None:
+    without = [
+        where
+        for where, media_type, content in bodies()
+        if media_type.endswith("json")
+        and content["schema"].get("format") != "binary"
+        and not content.get("examples")
+    ]
+    assert without == []
+
+
+def test_the_example_of_a_request_that_is_refused_says_which_fields() -> None:
+    refused = [
+        content["examples"]["invalid-request"]["value"]
+        for _, _, content in bodies()
+        if "invalid-request" in content.get("examples", {})
+    ]
+    assert refused
+    assert all(problem["errors"] for problem in refused)
+
+
+@pytest.mark.parametrize("format_", list(ReportFormat))
+def test_a_file_of_every_format_is_an_answer(format_: ReportFormat) -> None:
+    media_type = MEDIA_TYPES[format_].partition(";")[0]
+    for method in ("get", "head"):
+        responses = document()["paths"]["/report-jobs/{jobId}/download"][method]["responses"]
+        assert media_type in responses["200"]["content"]
+        assert media_type in responses["206"]["content"]
+
+
+def test_whoever_has_to_say_who_it_is_may_hear_that_this_cant_be_checked_now() -> None:
+    for operations in document()["paths"].values():
+        for operation in operations.values():
+            assert not operation["security"] or "503" in operation["responses"]
+
+
+def test_the_headers_that_a_route_honours_are_its_parameters() -> None:
+    download = document()["paths"]["/report-jobs/{jobId}/download"]
+    named = {
+        method: {one["name"] for one in download[method]["parameters"] if one["in"] == "header"}
+        for method in ("get", "head")
+    }
+    conditions = {"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
+    assert named == {"head": conditions, "get": conditions | {"Range", "If-Range"}}
+    job = document()["paths"]["/report-jobs/{jobId}"]["get"]["responses"]
+    assert set(job["304"]["headers"]) >= {"ETag", "Retry-After", "Preference-Applied"}
 
 
 def test_every_answer_of_400_and_above_is_a_problem_with_an_example() -> None:

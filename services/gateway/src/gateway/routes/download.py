@@ -20,7 +20,13 @@ router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 _NOT_IN_A_PLAIN_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 _MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9.+-]+(; [a-z]+=[A-Za-z0-9_-]+)*")
-_MEDIA_TYPES: Final = ("text/csv", "application/json", "application/pdf", "application/x-ndjson")
+_MEDIA_TYPES: Final = (
+    "text/csv",
+    "application/json",
+    "application/pdf",
+    "application/x-ndjson",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
 
 
 def _documented_headers(**descriptions: str) -> dict[str, Any]:
@@ -73,20 +79,25 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         ProblemType.UNAVAILABLE,
     ),
 }
-_CONDITIONAL: Final = (
+_RANGE: Final = (
     ("Range", "One range of bytes, such as `bytes=1000-`; several get the whole file."),
     ("If-Range", "The ETag (or Last-Modified) that the range belongs to; else the whole file."),
+)
+_CONDITIONS: Final = (
     ("If-None-Match", "ETags of files that the client has."),
     ("If-Modified-Since", "Last-Modified of the file that the client has."),
     ("If-Match", "ETags of files that the client wants a part of."),
     ("If-Unmodified-Since", "Last-Modified of the file that the client wants a part of."),
 )
-_EXTRA: Final = {
-    "parameters": [
-        {"in": "header", "name": name, "description": description, "schema": {"type": "string"}}
-        for name, description in _CONDITIONAL
-    ]
-}
+
+
+def _documented_parameters(*parameters: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "parameters": [
+            {"in": "header", "name": name, "description": said, "schema": {"type": "string"}}
+            for name, said in parameters
+        ]
+    }
 
 
 @router.head(
@@ -95,6 +106,7 @@ _EXTRA: Final = {
     operation_id="headReport",
     response_class=Response,
     responses=_RESPONSES,
+    openapi_extra=_documented_parameters(*_CONDITIONS),
 )
 @router.get(
     "/report-jobs/{jobId}/download",
@@ -102,7 +114,7 @@ _EXTRA: Final = {
     operation_id="downloadReport",
     response_class=Response,
     responses=_RESPONSES,
-    openapi_extra=_EXTRA,
+    openapi_extra=_documented_parameters(*_RANGE, *_CONDITIONS),
 )
 async def download_report(
     request: Request,

@@ -4,9 +4,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from gateway.domain import JobStatus
-from gateway.routes.contract import ReportJob, ReportJobDetails, ReportJobEnded
+from gateway.routes.contract import (
+    ReportJob,
+    ReportJobDetails,
+    ReportJobEnded,
+    ReportJobList,
+    ReportTypeList,
+    ReportTypeSummary,
+)
 from gateway.routes.job_parts import JobAttempt, JobProgress, JobRun
 from shared.clock import rfc3339
+from shared.report_request import ReportFormat
 
 REQUESTS: Final[dict[str, Any]] = {
     "default": {
@@ -120,6 +128,36 @@ JOBS: Final[dict[str, Any]] = {
         )
     ),
     "failed": _with_run(_example(status=JobStatus.FAILED, retryable=True, **_FAILURE, **_ENDED)),
+}
+PAGE: Final[dict[str, Any]] = {
+    "default": {
+        "value": ReportJobList(
+            report_jobs=(
+                _example(),
+                _example(status=JobStatus.FAILED, retryable=True, **_FAILURE, **_ENDED),
+            ),
+            next_page_token="MDY2bTg",  # noqa: S106 - it leads to a page
+        ).model_dump(mode="json", by_alias=True)
+    }
+}
+REPORT_TYPES: Final[dict[str, Any]] = {
+    "default": {
+        "value": ReportTypeList(
+            report_types=(
+                ReportTypeSummary(
+                    name="ORDERS_SUMMARY",
+                    title="Orders summary",
+                    description="Orders and amounts per day and currency.",
+                    formats=(ReportFormat.CSV, ReportFormat.JSON, ReportFormat.PDF),
+                    max_span_days=366,
+                    parameters={
+                        "type": "object",
+                        "properties": {"currency": {"type": "string", "pattern": "^[A-Z]{3}$"}},
+                    },
+                ),
+            )
+        ).model_dump(mode="json", by_alias=True)
+    }
 }
 
 

@@ -67,23 +67,24 @@ _ETAG_HEADER: Final[dict[str, Any]] = {
     "description": "Changes whenever anything in the body does.",
     "schema": {"type": "string", "example": '"3-17-5f0c9a"'},
 }
+_STATE_HEADERS: Final[dict[str, Any]] = {
+    "Retry-After": {
+        **problems.RETRY_AFTER_HEADER,
+        "description": "Seconds to wait before the next poll, until the job has ended.",
+    },
+    "ETag": _ETAG_HEADER,
+    "Preference-Applied": APPLIED_HEADER,
+}
 _JOB: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "model": ReportJobDetails,
         "description": "Report job status",
-        "headers": {
-            "Retry-After": {
-                **problems.RETRY_AFTER_HEADER,
-                "description": "Seconds to wait before the next poll, until the job has ended.",
-            },
-            "ETag": _ETAG_HEADER,
-            "Preference-Applied": APPLIED_HEADER,
-        },
+        "headers": _STATE_HEADERS,
         "content": {"application/json": {"examples": examples.JOBS}},
     },
     304: {
         "description": "The job is as the entity tag in If-None-Match has it",
-        "headers": {"ETag": _ETAG_HEADER, "Preference-Applied": APPLIED_HEADER},
+        "headers": _STATE_HEADERS,
     },
 }
 
@@ -151,7 +152,11 @@ async def get_report_job(
 
 
 _PAGE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"model": ReportJobList, "description": "One page of jobs"},
+    200: {
+        "model": ReportJobList,
+        "description": "One page of jobs",
+        "content": {"application/json": {"examples": examples.PAGE}},
+    },
     **problems.documented(
         ProblemType.INVALID_REQUEST, ProblemType.INTERNAL_ERROR, ProblemType.UNAVAILABLE
     ),

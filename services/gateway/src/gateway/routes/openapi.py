@@ -43,6 +43,7 @@ _REFUSALS: Final = (
     ProblemType.NOT_AUTHENTICATED,
     ProblemType.NOT_PERMITTED,
     ProblemType.RATE_LIMITED,
+    ProblemType.UNAVAILABLE,  # a credential can't be checked just now
 )
 """How every operation of a tenant may be answered."""
 

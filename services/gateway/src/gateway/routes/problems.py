@@ -137,6 +137,7 @@ def documented(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
                 "status": problem_type.status,
                 "detail": problem_type.title + ".",
                 "instance": "/report-jobs/job_12345",
+                **_EXAMPLE_MEMBERS.get(problem_type, {}),
             }
         }
     return responses
@@ -180,6 +181,19 @@ _HEADERS: Final[dict[ProblemType, dict[str, Any]]] = {
     },
     ProblemType.TOO_MANY_ACTIVE_JOBS: {"Retry-After": RETRY_AFTER_HEADER},
     ProblemType.UNAVAILABLE: {"Retry-After": RETRY_AFTER_HEADER},
+}
+_EXAMPLE_MEMBERS: Final[dict[ProblemType, dict[str, Any]]] = {
+    ProblemType.INVALID_REQUEST: {
+        "detail": "1 field is not acceptable; see errors.",
+        "instance": "/generate-report",
+        "errors": [
+            {
+                "field": "/dateRange/toDate",
+                "code": "DATES_REVERSED",
+                "message": "must not be before fromDate",
+            }
+        ],
+    }
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from gateway.routes import problems
+from gateway.routes import examples, problems
 from gateway.routes.contract import ReportTypeList
 from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
@@ -15,7 +15,11 @@ router = APIRouter(tags=["Reports"], route_class=DirectRoute)
 
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"model": ReportTypeList, "description": "The catalogue"},
+    200: {
+        "model": ReportTypeList,
+        "description": "The catalogue",
+        "content": {"application/json": {"examples": examples.REPORT_TYPES}},
+    },
     **problems.documented(ProblemType.INTERNAL_ERROR),
 }
 
