@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -53,6 +54,9 @@ def _storable(parameters: object) -> object:
             raise ValueError(f"must not be nested deeper than {MAX_PARAMETER_DEPTH} levels")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError("must hold finite numbers only")
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            # Readers of JSON that know no larger number make it infinite, or fail.
+            raise ValueError("must hold no whole numbers beyond 1.8e308")
         if isinstance(value, str) and _FORBIDDEN_CHARACTER.search(value):
             raise ValueError("must not hold NUL characters or lone surrogates")
         if isinstance(value, dict):

@@ -47,6 +47,17 @@ def codes(asked: ReportRequest) -> list[tuple[str, str]]:
     return [(violation.field, violation.code) for violation in REPORT.violations(asked)]
 
 
+@given(st.integers(-(10**308), 10**308))
+def test_every_whole_number_that_is_taken_can_be_judged_by_every_schema(number: int) -> None:
+    declared = {
+        **DECLARED,
+        "sql": "SELECT :n, :from_date, :to_date AS x",
+        "parameters": {"properties": {"n": {"type": "number", "multipleOf": 0.01}}},
+    }
+    found = ReportType.model_validate(declared).violations(request(parameters={"n": number}))
+    assert {violation.field for violation in found} <= {"/parameters/n"}
+
+
 def test_a_fitting_request_is_admitted() -> None:
     everything = {
         "status": "NEW", "since": None, "top": 3, "minimum": 1.5, "paid": True, "regions": ["EU"],

@@ -79,6 +79,8 @@ def test_every_date_that_is_taken_has_a_next_day(day: date) -> None:
         {"parameters": {"status": ["\ud800"]}},
         {"parameters": {"amount": float("nan")}},
         {"parameters": {"amount": {"min": float("inf")}}},
+        {"parameters": {"amount": 10**400}},
+        {"parameters": {"amounts": [-(10**309)]}},
         {"parameters": {"a": [[[[[[[[1]]]]]]]]}},
     ],
 )
