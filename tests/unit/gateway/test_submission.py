@@ -125,6 +125,13 @@ async def test_what_is_no_json_of_one_meaning_is_400_and_not_published(
     assert gateway.bus.published == []
 
 
+async def test_what_is_too_long_a_number_is_said_in_words_of_our_own(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await post(client, '{"x": ' + "9" * 5000 + "}")
+    assert response.json()["detail"] == "It has a number of too many digits."
+
+
 REFUSED: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "an array": ("[]", [("", "WRONG_TYPE")]),
     "a string": ('"x"', [("", "WRONG_TYPE")]),

@@ -58,8 +58,10 @@ def parse_json(body: bytes) -> Any:
         raise _malformed(f"{error.msg} at {where}.") from None
     except RecursionError:
         raise _malformed("It is nested too deeply.") from None
-    except ValueError as error:
+    except _AmbiguousError as error:
         raise _malformed(str(error)) from None
+    except ValueError:
+        raise _malformed("It has a number of too many digits.") from None
 
 
 def _check_media_type(content_type: str | None) -> None:
@@ -105,15 +107,19 @@ async def _read(request: Request, seconds: float) -> bytes:
     return body
 
 
+class _AmbiguousError(ValueError):
+    """Parsers differ on what this means. The message is public."""
+
+
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("An object has two members of one name.")
+        raise _AmbiguousError("An object has two members of one name.")
     return members
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number.")
+    raise _AmbiguousError(f"{name} is not a JSON number.")
 
 
 _JSON: Final = json.JSONDecoder(object_pairs_hook=_unambiguous, parse_constant=_no_constant)
