@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from shared.backoff import Backoff
+from shared.bus.closed_transports import expect_closed_transports
 from shared.bus.partitioner import partition_of
 from shared.settings import KafkaSettings
 
@@ -30,6 +31,7 @@ def make_broker(settings: KafkaSettings, *, service: str) -> KafkaBroker:
     Not idempotent on purpose: with a broker away, aiokafka's idempotent producer never expires a
     batch and hangs on stop (aio-libs/aiokafka 1017). A duplicate is harmless here, a hang isn't.
     """
+    expect_closed_transports()
     return KafkaBroker(
         settings.bootstrap_servers.split(","),
         client_id=f"report-jobs-{service}",

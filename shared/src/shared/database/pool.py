@@ -35,6 +35,11 @@ PASSING_ERRORS: Final = (*TRANSIENT_ERRORS, asyncpg.PostgresError)
 that is missing, is mended by somebody else."""
 
 
+_CLOSED: Final = "the handler is closed"
+"""What uvloop says, in a bare RuntimeError, to whoever writes between a connection's end and the
+driver's hearing of it."""
+
+
 class PoolBusyError(ConnectionError):
     """So many wait for a connection that one more would only wait in vain."""
 
@@ -61,6 +66,10 @@ class Database:
         try:
             async with self._pool.acquire(timeout=self._settings.database_connect_timeout) as conn:
                 yield conn
+        except RuntimeError as error:
+            if _CLOSED not in str(error):
+                raise
+            raise ConnectionResetError("the connection is closed") from error
         finally:
             self._borrowers -= 1
 
