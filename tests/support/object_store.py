@@ -90,7 +90,7 @@ class S3:
 
 @contextmanager
 def run_s3() -> Iterator[S3]:
-    """Run a server with a bucket while the body runs; all of a process share what is in it."""
+    """Run a server with an empty bucket while the body runs."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     parts = PartsGate()
@@ -107,7 +107,9 @@ def run_s3() -> Iterator[S3]:
             region_name="us-east-1",
         )
         client.create_bucket(Bucket=BUCKET)
-        yield S3(endpoint, client, parts)
+        s3 = S3(endpoint, client, parts)
+        s3.clear()  # all servers of a process have one memory
+        yield s3
         client.close()
     finally:
         parts.open()

@@ -37,7 +37,6 @@ TYPES = {
 @pytest.fixture
 def s3() -> Iterator[S3]:
     with run_s3() as server:
-        server.clear()
         yield server
 
 
