@@ -19,6 +19,7 @@ from gateway.domain import (
     JobFilter,
     KeyedRequest,
     KeysUnavailableError,
+    OverloadedError,
     ReadModelUnavailableError,
     RememberedRequest,
     memory,
@@ -85,13 +86,16 @@ class FakeClock:
 
 
 class FakeBus:
-    """Keeps what is published, or is away."""
+    """Keeps what is published, or is away, or takes no more."""
 
     def __init__(self) -> None:
         self.published: list[OutgoingMessage] = []
         self.is_away = False
+        self.is_full = False
 
     async def publish_one(self, message: OutgoingMessage) -> None:
+        if self.is_full:
+            raise OverloadedError
         if self.is_away:
             raise BusUnavailableError("not connected to Kafka")
         self.published.append(message)

@@ -67,6 +67,20 @@ async def test_a_replay_publishes_the_same_bytes_where_the_first_was_not_acknowl
     assert again.json()["jobId"] == row.message.key.decode()
 
 
+async def test_a_request_that_was_too_much_is_to_be_sent_again_as_it_was(
+    client: httpx.AsyncClient, gateway: FakeGateway
+) -> None:
+    gateway.bus.is_full = True
+    refused = await post(client)
+    assert_problem(refused, 503, "temporarily-unavailable")
+    assert "send the same request again" in refused.json()["detail"]
+    gateway.bus.is_full = False
+    assert_problem(
+        await post(client, request={**REQUEST, "format": "PDF"}), 422, "idempotency-key-reused"
+    )
+    assert (await post(client)).status_code == 202
+
+
 async def test_another_request_with_the_same_key_is_refused(
     client: httpx.AsyncClient, gateway: FakeGateway
 ) -> None:

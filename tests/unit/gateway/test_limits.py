@@ -274,8 +274,10 @@ async def test_what_could_not_be_accepted_takes_no_place() -> None:
                 await client.post(f"/report-jobs/{failed.job_id}/retry"),
             ]
             assert {answer.status_code for answer in answers} == {503}
-        gateway.bus.is_away = False
-        gateway.keys.is_away = True
+        gateway.bus.is_away, gateway.bus.is_full = False, True
+        for path in ["/generate-report", f"/report-jobs/{failed.job_id}/retry"] * 5:
+            assert (await client.post(path, json=REQUEST)).status_code == 503
+        gateway.bus.is_full, gateway.keys.is_away = False, True
         for number in range(5):
             key = {"idempotency-key": f"other-{number}"}
             answer = await client.post("/generate-report", json=REQUEST, headers=key)

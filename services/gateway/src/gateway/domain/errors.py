@@ -56,7 +56,7 @@ class TooManyActiveJobsError(Exception):
 
 
 class OverloadedError(Exception):
-    """More is under way than this process can take; nothing was done."""
+    """More is under way than this process can take; nothing was published."""
 
 
 class PageTokenError(Exception):

@@ -95,7 +95,8 @@ _FIXED: Final[dict[type[Exception], ProblemError]] = {
     ),
     OverloadedError: ProblemError(
         ProblemType.UNAVAILABLE,
-        "More is under way than the service can take. Nothing was done; try again.",
+        "More is under way than the service can take. What you asked for was not begun; send the"
+        " same request again.",
         headers={"retry-after": "1"},
     ),
     ReadModelUnavailableError: ProblemError(
