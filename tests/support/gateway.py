@@ -55,6 +55,7 @@ from shared.links import DownloadLinks
 NOW: Final = datetime(2024, 2, 1, 9, 30, tzinfo=UTC)
 RETENTION: Final = timedelta(days=7)
 KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
+URL_LIFETIME: Final = timedelta(minutes=5)
 CATCH_UP_SECONDS: Final = 0.2
 BODY_TIMEOUT: Final = 0.2
 CLIENT_TIMEOUT: Final = 5.0
@@ -223,8 +224,9 @@ class FakeArtifacts:
         self.files: dict[str, Sequence[bytes]] = {}
         self.signs_urls = False
 
-    async def signed_url(self, path: str, method: str) -> str:
-        return f"https://store.example.com/{path}?X-Method={method}"
+    async def signed_url(self, path: str, method: str, longest: timedelta) -> str:
+        lifetime = int(min(longest, URL_LIFETIME).total_seconds())
+        return f"https://store.example.com/{path}?X-Method={method}&X-Expires={lifetime}"
 
     async def size(self, path: str) -> int:
         return sum(map(len, self._chunks(path)))

@@ -12,6 +12,7 @@ from gateway.store import ArtifactStore
 
 CONTENT = hashlib.shake_128(b"report").digest(1_000_000)
 FIVE_MINUTES = timedelta(minutes=5)
+RETENTION = timedelta(days=7)
 
 
 @pytest.fixture
@@ -58,13 +59,15 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_object_store_signs_urls_that_end_soon() -> None:
     store = ArtifactStore("s3://bucket/prefix", 10.0, FIVE_MINUTES)
     assert store.signs_urls
-    url = urlsplit(await store.signed_url("job/1/report.csv", "GET"))
+    url = urlsplit(await store.signed_url("job/1/report.csv", "GET", RETENTION))
     assert url.path.endswith("/prefix/job/1/report.csv")
     query = parse_qs(url.query)
     assert query["X-Amz-Expires"] == ["300"]
     assert "not shown" not in url.query
-    other = urlsplit(await store.signed_url("job/1/report.csv", "HEAD"))
+    other = urlsplit(await store.signed_url("job/1/report.csv", "HEAD", RETENTION))
     assert parse_qs(other.query)["X-Amz-Signature"] != query["X-Amz-Signature"]
+    shorter = urlsplit(await store.signed_url("job/1/report.csv", "GET", timedelta(seconds=7)))
+    assert parse_qs(shorter.query)["X-Amz-Expires"] == ["7"]
 
 
 @pytest.mark.usefixtures("credentials")

@@ -152,12 +152,25 @@ async def test_a_store_that_signs_urls_hands_out_the_file_itself(
     headers = {"range": "bytes=99-", "if-match": '"of the store"'}
     response = await client.request(method, url, headers=headers)
     assert (response.status_code, response.content) == (307, b"")
-    assert response.headers["location"] == f"https://store.example.com/{PATH}?X-Method={method}"
+    location = f"https://store.example.com/{PATH}?X-Method={method}&X-Expires=300"
+    assert response.headers["location"] == location
     assert response.headers["cache-control"] == "no-store"
     assert "etag" not in response.headers
 
     gateway.artifacts.files.clear()
     assert (await client.request(method, url)).status_code == 404
+
+
+@pytest.mark.parametrize(("left", "lifetime"), [(600, 300), (300, 300), (299, 299), (1, 1)])
+async def test_a_url_of_the_store_ends_with_the_link_at_the_latest(
+    client: httpx.AsyncClient, gateway: FakeGateway, left: int, lifetime: int
+) -> None:
+    job = completed(gateway)
+    gateway.artifacts.signs_urls = True
+    url = link(gateway, job.job_id)
+    gateway.clock.now += RETENTION - timedelta(seconds=left)
+    location = (await client.get(url)).headers["location"]
+    assert location.endswith(f"X-Expires={lifetime}")
 
 
 async def test_the_link_in_the_job_is_the_link_that_works(

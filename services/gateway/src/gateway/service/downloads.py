@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, Protocol
 
 import structlog
@@ -38,7 +39,7 @@ class Artifacts(Protocol):
     def signs_urls(self) -> bool:
         """Whether clients are to fetch files from the store itself."""
 
-    async def signed_url(self, path: str, method: Method) -> str:
+    async def signed_url(self, path: str, method: Method, longest: timedelta) -> str:
         """Return a URL by which anybody may use `method` on a file for a short time."""
 
     async def size(self, path: str) -> int:
@@ -115,7 +116,7 @@ class Downloads:
         file = _file_of(await self.jobs.find_linked(job_id))
         try:
             if self.artifacts.signs_urls:
-                return await self._elsewhere(file.artifact, request.method)
+                return await self._elsewhere(file.artifact, request.method, int(exp))
             return await self._from_here(file, request)
         except ArtifactMissingError:
             _log.exception("artifact missing", job_id=job_id, path=file.artifact.path)
@@ -132,10 +133,16 @@ class Downloads:
             case LinkVerdict.VALID:
                 return
 
-    async def _elsewhere(self, artifact: StoredArtifact, method: Method) -> Elsewhere:
-        """Send the client to the store, whose own validators and ranges hold there."""
+    async def _elsewhere(self, artifact: StoredArtifact, method: Method, exp: int) -> Elsewhere:
+        """Send the client to the store, whose own validators and ranges hold there.
+
+        The URL ends with the link at the latest; the shortest that there is lives for a second.
+        """
         await self._require(artifact)
-        return Elsewhere(await self.artifacts.signed_url(artifact.path, method))
+        left = max(exp - int(self.jobs.clock().timestamp()), 1)
+        return Elsewhere(
+            await self.artifacts.signed_url(artifact.path, method, timedelta(seconds=left))
+        )
 
     async def _from_here(self, file: ReportFile, request: FileRequest) -> Download | NotModified:
         match request.conditions.judge(file.validators):

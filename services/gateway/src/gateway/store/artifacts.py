@@ -48,8 +48,10 @@ class ArtifactStore:
             self._store, S3Store | GCSStore | AzureStore
         )
 
-    async def signed_url(self, path: str, method: Literal["GET", "HEAD"]) -> str:
-        """Return a URL by which anybody may use `method` on a file, until its time is over.
+    async def signed_url(
+        self, path: str, method: Literal["GET", "HEAD"], longest: timedelta
+    ) -> str:
+        """Return a URL by which anybody may use `method` on a file, for no longer than `longest`.
 
         Raises:
             ArtifactStoreUnavailableError: where the right to sign can't be had.
@@ -58,7 +60,9 @@ class ArtifactStore:
         store, lifetime = self._store, self._url_lifetime
         if lifetime is None or not isinstance(store, S3Store | GCSStore | AzureStore):
             raise TypeError("this store signs no URLs")
-        return await self._answer(obstore.sign_async(store, method, path, lifetime), path)
+        return await self._answer(
+            obstore.sign_async(store, method, path, min(lifetime, longest)), path
+        )
 
     async def size(self, path: str) -> int:
         """Return the size of a file in bytes.
