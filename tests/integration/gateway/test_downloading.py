@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -32,7 +33,7 @@ class Store:
         self.pieces_read = 0
         self.is_open = False
 
-    async def signed_url(self, path: str, method: str) -> str:
+    async def signed_url(self, path: str, method: str, longest: timedelta) -> str:
         raise NotImplementedError
 
     async def size(self, _path: str) -> int:
