@@ -1,5 +1,6 @@
 """Reports in an object store: the stable link leads there, by a URL made at that moment."""
 
+import base64
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -130,6 +131,8 @@ async def test_the_link_leads_to_the_file_in_the_store(reports: Reports) -> None
     response = await reports.follow(report)
     assert response.status_code == 200
     assert response.content == CONTENT
+    digest = base64.b64encode(hashlib.sha256(response.content).digest()).decode()
+    assert redirect.headers["repr-digest"] == f"sha-256=:{digest}:"
     assert response.headers["content-type"] == MEDIA_TYPE
     assert response.headers["content-disposition"] == f'attachment; filename="{FILE_NAME}"'
     assert response.headers["content-length"] == str(len(CONTENT))

@@ -156,6 +156,8 @@ async def test_a_store_that_signs_urls_hands_out_the_file_itself(
     assert response.headers["location"] == location
     assert response.headers["cache-control"] == "no-store"
     assert "etag" not in response.headers
+    digest = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+    assert response.headers["repr-digest"] == f"sha-256=:{digest}:"
 
     gateway.artifacts.files.clear()
     assert (await client.request(method, url)).status_code == 404

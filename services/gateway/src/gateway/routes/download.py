@@ -64,7 +64,10 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     307: {
         "description": "The store has the file, at a URL that works for a few minutes. Follow it"
         " with the same headers, and come back to this link for a new one.",
-        "headers": _documented_headers(Location="Where the file is."),
+        "headers": _documented_headers(
+            Location="Where the file is.",
+            Repr_Digest="SHA-256 of the whole file there; the store doesn't say it.",
+        ),
     },
     **problems.documented(
         ProblemType.LINK_INVALID,
@@ -130,8 +133,13 @@ async def download_report(
     services = services_of(request)
     found = await services.downloads.fetch(job_id, _asked(request), exp=exp, sig=sig)
     match found:
-        case Elsewhere(url):
-            return Response(status_code=307, headers={"location": url, "cache-control": "no-store"})
+        case Elsewhere(file, url):
+            headers = {
+                "location": url,
+                "cache-control": "no-store",
+                "repr-digest": _repr_digest(file),
+            }
+            return Response(status_code=307, headers=headers)
         case NotModified(file):
             return Response(status_code=304, headers=_validators(file))
         case Download():
@@ -168,19 +176,23 @@ def _joined(request: Request, name: str) -> str | None:
 
 def _headers_of(download: Download) -> dict[str, str]:
     artifact, part = download.file.artifact, download.part
-    digest = base64.b64encode(bytes.fromhex(artifact.sha256)).decode()
     headers = {
         "content-type": _content_type(artifact.media_type),
         "content-length": str(artifact.byte_count if part is None else part.byte_count),
         "content-disposition": _content_disposition(artifact.file_name),
         "accept-ranges": "bytes",
-        "repr-digest": f"sha-256=:{digest}:",
+        "repr-digest": _repr_digest(download.file),
         "x-content-type-options": "nosniff",
         **_validators(download.file),
     }
     if part is not None:
         headers["content-range"] = part.content_range(artifact.byte_count)
     return headers
+
+
+def _repr_digest(file: ReportFile) -> str:
+    digest = base64.b64encode(bytes.fromhex(file.artifact.sha256)).decode()
+    return f"sha-256=:{digest}:"
 
 
 def _validators(file: ReportFile) -> dict[str, str]:

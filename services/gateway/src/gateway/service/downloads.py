@@ -87,6 +87,7 @@ class NotModified:
 class Elsewhere:
     """The file is handed out by the store, under a URL made at this moment."""
 
+    file: ReportFile
     url: str
 
 
@@ -116,7 +117,7 @@ class Downloads:
         file = _file_of(await self.jobs.find_linked(job_id))
         try:
             if self.artifacts.signs_urls:
-                return await self._elsewhere(file.artifact, request.method, int(exp))
+                return await self._elsewhere(file, request.method, int(exp))
             return await self._from_here(file, request)
         except ArtifactMissingError:
             _log.exception("artifact missing", job_id=job_id, path=file.artifact.path)
@@ -133,16 +134,15 @@ class Downloads:
             case LinkVerdict.VALID:
                 return
 
-    async def _elsewhere(self, artifact: StoredArtifact, method: Method, exp: int) -> Elsewhere:
+    async def _elsewhere(self, file: ReportFile, method: Method, exp: int) -> Elsewhere:
         """Send the client to the store, whose own validators and ranges hold there.
 
         The URL ends with the link at the latest; the shortest that there is lives for a second.
         """
-        await self._require(artifact)
+        await self._require(file.artifact)
         left = max(exp - int(self.jobs.clock().timestamp()), 1)
-        return Elsewhere(
-            await self.artifacts.signed_url(artifact.path, method, timedelta(seconds=left))
-        )
+        longest = timedelta(seconds=left)
+        return Elsewhere(file, await self.artifacts.signed_url(file.artifact.path, method, longest))
 
     async def _from_here(self, file: ReportFile, request: FileRequest) -> Download | NotModified:
         match request.conditions.judge(file.validators):
