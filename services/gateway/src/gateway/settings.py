@@ -2,13 +2,12 @@
 
 from datetime import timedelta
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from gateway.store import is_trustworthy
+from gateway.store import is_loopback, is_trustworthy
 from shared.commands import ServiceSettings
 from shared.settings import Seconds
 
@@ -118,7 +117,7 @@ class Settings(ServiceSettings):
     def _strangers_are_kept_out(self) -> Self:
         if Authentication.NONE not in self.auth:
             return self
-        if not self.allow_unauthenticated_remote and not _is_loopback(self.host):
+        if not self.allow_unauthenticated_remote and not is_loopback(self.host):
             raise ValueError(
                 f"GATEWAY_HOST={self.host} would serve other hosts, and there is no"
                 " authentication. Set GATEWAY_AUTH, bind 127.0.0.1, or set"
@@ -133,12 +132,3 @@ def _require_provider(issuer: str, audience: str) -> None:
         raise ValueError("GATEWAY_OIDC_ISSUER must be an https URL, or one of this very host")
     if not audience:
         raise ValueError("GATEWAY_OIDC_AUDIENCE must say what this API is called in tokens")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

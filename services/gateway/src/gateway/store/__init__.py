@@ -3,7 +3,7 @@
 from gateway.store.api_keys import API_KEYS_CHANNEL, ApiKeyStore
 from gateway.store.artifacts import ArtifactStore, OpenArtifact
 from gateway.store.idempotency_keys import IdempotencyKeys
-from gateway.store.issuer import OpenIdProvider, is_trustworthy
+from gateway.store.issuer import OpenIdProvider, is_loopback, is_trustworthy
 from gateway.store.read_model import CHANGED_CHANNEL, ReadModel
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "OpenArtifact",
     "OpenIdProvider",
     "ReadModel",
+    "is_loopback",
     "is_trustworthy",
 ]

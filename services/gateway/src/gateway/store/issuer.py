@@ -50,7 +50,7 @@ def is_trustworthy(url: str) -> bool:
     """Tell whether what a URL answers is what its owner said: https, or this very host."""
     parsed = URL(url)
     return bool(parsed.host) and (
-        parsed.scheme == "https" or (parsed.scheme == "http" and _is_loopback(parsed.host or ""))
+        parsed.scheme == "https" or (parsed.scheme == "http" and is_loopback(parsed.host or ""))
     )
 
 
@@ -66,7 +66,8 @@ async def _fetch(session: aiohttp.ClientSession, url: str) -> Any:
     return json.loads(body)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this very one, without looking its name up."""
     if host == "localhost":
         return True
     try:
