@@ -128,7 +128,7 @@ class QueueBench:
             claiming = conn.transaction()
             await claiming.start()
             explained = await conn.fetchval(
-                "EXPLAIN (ANALYZE, FORMAT JSON) " + CLAIM, 4, LEASE, 2**31 - 1
+                "EXPLAIN (ANALYZE, FORMAT JSON) " + CLAIM, 4, LEASE, 2**31 - 1, []
             )
             await claiming.rollback()
         nodes = _nodes(json.loads(explained)[0]["Plan"])

@@ -172,6 +172,18 @@ async def test_tenants_take_turns(runs: QueueBench) -> None:
     ]
 
 
+async def test_tenants_take_turns_where_one_job_runs_at_a_time(runs: QueueBench) -> None:
+    names = ["a"] * 5 + ["b"] * 3 + ["c"]
+    await runs.take_in(*(new_run(number, tenant=name) for number, name in enumerate(names)))
+    queue, told = runs.queue(), []
+    attempts = await queue.claim(free_slots=1)
+    while attempts:
+        told += tenants(attempts)
+        ending = domain.ending(attempts[0], GENERATED, timedelta(seconds=1), POLICY)
+        attempts = await queue.finish([ending], free_slots=1)
+    assert told == ["a", "b", "c", "a", "b", "a", "b", "a", "a"]
+
+
 async def test_a_tenant_s_older_job_comes_first(runs: QueueBench) -> None:
     await runs.take_in(new_run(1))
     await runs.take_in(new_run(2))

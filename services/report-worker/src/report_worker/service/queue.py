@@ -25,6 +25,7 @@ from report_worker.service.hearsay import Hearsay
 from report_worker.service.messages import message
 from report_worker.service.reporting import report_ending, report_unattempted
 from report_worker.service.requests import EndedRun, apply
+from report_worker.service.turns import Turns
 from report_worker.store import Arrival
 from shared import outbox
 from shared.clock import Clock
@@ -97,6 +98,7 @@ class Queue:
         self._tenant_limit = tenant_limit
         self._new_token = new_token
         self._hearsay = Hearsay()
+        self._turns = Turns()
         self._database_clock = DatabaseClock()
         # What this process missed before it started may have been an outage.
         self.put_off_reaping()
@@ -234,8 +236,13 @@ class Queue:
             return [], []
         rumours = self._hearsay.rumours
         attempts = await store.claim(
-            conn, limit=free_slots, lease=self._times.lease, tenant_limit=self._tenant_limit
+            conn,
+            limit=free_slots,
+            lease=self._times.lease,
+            tenant_limit=self._tenant_limit,
+            served=self._turns.served,
         )
+        self._turns.serve(attempt.tenant for attempt in attempts)
         # Under a limit per tenant, runs may wait although there is room for them.
         is_any_left = len(attempts) == free_slots or self._tenant_limit is not None
         self._hearsay.learn(is_any_left=is_any_left, rumours=rumours)
@@ -263,6 +270,7 @@ class Queue:
             begun = await store.begin(conn, arrivals, progress, lease=self._times.lease)
         self._outbox.publish([arrival.message for arrival in begun], has_hurry=False)
         self._metrics.taken_in.inc(len(begun))
+        self._turns.serve(arrival.attempt.tenant for arrival in begun)
         return [arrival.attempt for arrival in begun]
 
     async def _finish_quietly(self, endings: Sequence[Ending]) -> None:

@@ -17,9 +17,10 @@ from shared.events import OutgoingMessage
 _CLAIM_ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('report_worker.claim', 0))"
 
 # Tenants take turns: a tenant's next job queues behind as many turns as the tenant already has
-# jobs running. The recursion finds the distinct tenants by index, however long the queue is. Only
-# what is chosen is locked, row by row in the order of the turns, so that workers that claim at the
-# same moment get different jobs; the list is longer than the choice because of what they hold.
+# jobs running, and of two with as many the one goes first who was served longer ago. The recursion
+# finds the distinct tenants by index, however long the queue is. Only what is chosen is locked, row
+# by row in the order of the turns, so that workers that claim at the same moment get different
+# jobs; the list is longer than the choice because of what they hold.
 CLAIM: Final = """
 WITH RECURSIVE waiting(tenant) AS (
     (SELECT tenant FROM runs WHERE state = 'queued' ORDER BY tenant LIMIT 1)
@@ -32,7 +33,8 @@ WITH RECURSIVE waiting(tenant) AS (
 ), shortlist AS (
     SELECT due.job_id, due.run, due.run_at,
            coalesce(b.running, 0) + row_number() OVER (PARTITION BY w.tenant
-                                                       ORDER BY due.run_at, due.job_id) AS turn
+                                                       ORDER BY due.run_at, due.job_id) AS turn,
+           coalesce(array_position($4::text[], w.tenant), 0) AS served
     FROM waiting w
     LEFT JOIN busy b USING (tenant)
     CROSS JOIN LATERAL (
@@ -43,11 +45,11 @@ WITH RECURSIVE waiting(tenant) AS (
         LIMIT greatest(2, least(8 * $1, 64 * $1 / (SELECT count(*) FROM waiting)))
     ) AS due
     WHERE w.tenant IS NOT NULL
-    ORDER BY turn, due.run_at, due.job_id
+    ORDER BY turn, served, due.run_at, due.job_id
     LIMIT 8 * $1
 ), chosen AS (
     SELECT locked.job_id, locked.run
-    FROM (SELECT * FROM shortlist WHERE turn <= $3 ORDER BY turn, run_at, job_id) AS s
+    FROM (SELECT * FROM shortlist WHERE turn <= $3 ORDER BY turn, served, run_at, job_id) AS s
     CROSS JOIN LATERAL (
         SELECT r.job_id, r.run FROM runs r
         WHERE r.job_id = s.job_id AND r.run = s.run AND r.state = 'queued' AND r.run_at <= now()
@@ -147,15 +149,21 @@ class Expired:
 
 
 async def claim(
-    conn: Connection, *, limit: int, lease: float, tenant_limit: int | None = None
+    conn: Connection,
+    *,
+    limit: int,
+    lease: float,
+    tenant_limit: int | None = None,
+    served: Sequence[str] = (),
 ) -> list[Attempt]:
     """Begin up to `limit` attempts of due runs, fairly between tenants.
 
-    No tenant gets more than `tenant_limit` running at once.
+    No tenant gets more than `tenant_limit` running at once. `served` are those that had a turn
+    lately, the last one last.
     """
     if tenant_limit is not None:
         await conn.execute(_CLAIM_ALONE)
-    rows = await conn.fetch(CLAIM, limit, lease, tenant_limit or _NO_LIMIT)
+    rows = await conn.fetch(CLAIM, limit, lease, tenant_limit or _NO_LIMIT, served)
     return sorted((attempt_of(row) for row in rows), key=lambda a: (a.job_id, a.run))
 
 
