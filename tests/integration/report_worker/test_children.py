@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from report_worker.domain import Failure, Generated, LossReason, Lost, Outcome
+from report_worker.execution.channel import open_channel
 from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
 from shared.catalogue import ReportType
@@ -91,6 +94,28 @@ NAMES = (
 )
 
 
+def assignment(name: str, seconds: float = 600) -> Assignment:
+    return Assignment(
+        job_id=job_id(1),
+        run=1,
+        attempt=1,
+        folder=f"{name}/1",
+        request=ReportRequest(
+            report_type=name.upper(),
+            date_range=DateRange(from_date=NOON.date(), to_date=NOON.date()),
+            format=ReportFormat.CSV,
+        ),
+        started_at=NOON,
+        max_duration=seconds,
+    )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - processes tell nobody
+            await asyncio.sleep(0.02)
+
+
 class Children:
     """Two warm children that know a report type for each mischief."""
 
@@ -99,33 +124,18 @@ class Children:
         self.folder = folder
 
     async def run(self, name: str, *, seconds: float = 600) -> Outcome:
-        assignment = Assignment(
-            job_id=job_id(1),
-            run=1,
-            attempt=1,
-            folder=f"{name}/1",
-            request=ReportRequest(
-                report_type=name.upper(),
-                date_range=DateRange(from_date=NOON.date(), to_date=NOON.date()),
-                format=ReportFormat.CSV,
-            ),
-            started_at=NOON,
-            max_duration=seconds,
-        )
         async with asyncio.timeout(PATIENCE):
-            return await self.pool.execute(assignment, lambda _: None)
+            return await self.pool.execute(assignment(name, seconds), lambda _: None)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - processes tell nobody
-                await asyncio.sleep(0.02)
+        await until(condition)
 
     def is_whole(self) -> bool:
         return self.pool.capacity == 2
 
 
 @pytest.fixture
-async def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Children]:
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     for name in NAMES:
         install_plugin(tmp_path, MISCHIEF.replace("[NAME]", f"[{name!r}]"), name=name)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -133,13 +143,17 @@ async def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         ReportType.model_validate(DECLARED | {"name": name.upper(), "plugin": name})
         for name in NAMES
     ]
-    setup = Setup(
+    return Setup(
         catalogue=tuple(types),
         sources={},
         artifacts_url=(tmp_path / "artifacts").as_uri(),
         log_level="ERROR",
         memory_limit=LIMIT,
     )
+
+
+@pytest.fixture
+async def children(setup: Setup, tmp_path: Path) -> AsyncIterator[Children]:
     pool = ChildPool(setup, size=2)
     async with pool.warm(lambda: None):
         children = Children(pool, tmp_path)
@@ -220,3 +234,23 @@ async def test_a_child_that_grew_too_much_is_replaced_before_it_fails_another_re
     await children.until(lambda: not is_alive(grown))
     await children.until(children.is_whole)
     assert isinstance(await children.run("nothing"), Generated)
+
+
+async def test_a_child_whose_parent_is_gone_ends_without_a_word(
+    setup: Setup, tmp_path: Path
+) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "report_worker.execution.child", str(theirs.fileno())),
+            pass_fds=(theirs.fileno(),),
+            stderr=asyncio.subprocess.PIPE,
+        )
+    channel = await open_channel(ours, lambda _: None, lambda: None)
+    channel.send(setup)
+    channel.send(assignment("wait"))
+    await until((tmp_path / "begun").exists)
+    channel.close()
+    async with asyncio.timeout(PATIENCE):
+        _, said = await child.communicate()
+    assert (child.returncode, said) == (0, b"")

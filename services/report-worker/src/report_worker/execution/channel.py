@@ -58,7 +58,7 @@ class Channel(asyncio.Protocol):
     def send(self, message: BaseModel) -> None:
         """Send one frame; one for an end that is gone is lost."""
         body = message.model_dump_json().encode()
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(_LENGTH.pack(len(body)) + body)
 
     def close(self) -> None:

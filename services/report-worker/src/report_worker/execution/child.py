@@ -156,10 +156,12 @@ class _Executor:
         """Answer for a job that ended without an answer, though nobody cancelled it.
 
         A plugin may raise a `CancelledError` of its own, or something else that is no `Exception`;
-        without an answer the parent would wait until the job's time is over.
+        without an answer the parent would wait until the job's time is over. Where the parent is
+        gone, the job is cancelled with all that goes on here.
         """
         error = asyncio.CancelledError() if job.cancelled() else job.exception()
-        if error is not None and not self._is_cancelled:
+        is_stopped = self._is_cancelled or self._channel.is_closed
+        if error is not None and not is_stopped:
             _log.error("attempt ended without an answer", exc_info=error)
             self._channel.send(_DEFECT)
 
