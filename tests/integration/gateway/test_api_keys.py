@@ -1,6 +1,7 @@
 """Keys made by `gateway keys` open the served API, for their tenant alone, until they are ended."""
 
 import asyncio
+import hashlib
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -91,6 +92,22 @@ async def test_a_key_opens_from_its_making_to_its_revocation(locked: Bench) -> N
     assert (await keys("revoke", key_id))[0] == 0
     await eventually(locked, key, 401)
     assert "revoked" in (await keys("list", "--tenant", "acme"))[1]
+
+
+async def test_the_table_holds_what_opens_nothing(locked: Bench) -> None:
+    _, out, _ = await keys("create", "--tenant", "acme", "--name", "nightly export")
+    key = out.strip()
+    admin = await asyncpg.connect(locked.database.admin)
+    try:
+        row = await admin.fetchrow("SELECT k::text AS written, * FROM gateway.api_keys AS k")
+    finally:
+        await admin.close()
+    assert row is not None
+    assert row["sha256"] == hashlib.sha256(key.encode()).digest()
+    _, key_id, secret = key.split("_")
+    assert key_id in row["written"]
+    assert secret not in row["written"]
+    assert secret.encode().hex() not in row["written"]
 
 
 async def test_two_tenants_dont_see_each_other(locked: Bench) -> None:

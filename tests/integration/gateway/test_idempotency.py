@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
@@ -11,8 +12,9 @@ import httpx
 from gateway.settings import Settings
 from gateway.store import IdempotencyKeys
 from shared.database.pool import open_database
-from tests.integration.gateway.bench import Bench, aged
+from tests.integration.gateway.bench import Bench, aged, open_bench
 from tests.support.gateway import REQUEST
+from tests.support.servers import DatabaseUrls, Kafka
 
 KEY: Final = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
 
@@ -35,6 +37,20 @@ async def test_fifty_concurrent_requests_with_one_key_are_one_job(
     # Neither connections nor locks are left behind.
     answers = await asyncio.gather(*(post(client, key=f"k{number}") for number in range(50)))
     assert len({answer.json()["jobId"] for answer in answers}) == 50
+
+
+async def test_requests_with_one_key_at_two_gateways_at_the_same_time_are_one_job(
+    bench: Bench, kafka: Kafka, database: DatabaseUrls, topic_prefix: str, tmp_path: Path
+) -> None:
+    servers = kafka.bootstrap_servers
+    async with open_bench(servers, database, topic_prefix, tmp_path) as other:
+        for number in range(10):
+            clients = [bench.client, other.client] * 5
+            answers = await asyncio.gather(*(post(one, key=f"k{number}") for one in clients))
+            assert {answer.status_code for answer in answers} == {202}
+            assert len({(answer.content, answer.headers["location"]) for answer in answers}) == 1
+            assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
+    assert len({received.event.job_id for received in await bench.published()}) == 10
 
 
 async def test_concurrent_requests_with_one_key_that_differ_are_one_job_and_refusals(
