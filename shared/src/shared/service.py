@@ -13,7 +13,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from shared.bus import BusConnection, LogReader
-from shared.database import migrations
+from shared.database import revisions
 from shared.database.pool import Database
 from shared.serving import run_server
 from shared.settings import ServerSettings
@@ -65,7 +65,7 @@ def readiness_checks(
 
 async def require_revision(database: Database, revision: str) -> None:
     """Raise unless the service's schema is at `revision`: its code knows no other."""
-    found = await migrations.current(database)
+    found = await revisions.current(database)
     if found != revision:
         raise LookupError(f"schema revision is {found}, not {revision}")
 

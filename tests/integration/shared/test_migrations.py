@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import ProgrammingError
 
-from shared.database import migrations
+from shared.database import migrations, revisions
 from shared.database.pool import open_database
 from tests.integration.shared.conftest import database_settings
 from tests.support.servers import DatabaseUrls
@@ -51,7 +51,7 @@ async def revision(urls: DatabaseUrls) -> str | None:
     async with open_database(
         database_settings(urls.notifier), schema="notifier", service="test"
     ) as database:
-        return await migrations.current(database)
+        return await revisions.current(database)
 
 
 async def columns(urls: DatabaseUrls) -> list[str]:
@@ -74,7 +74,7 @@ async def test_schema_is_brought_to_the_newest_revision(
 
     await migrate(database, directory)
 
-    assert await revision(database) == migrations.head(directory) == "0002"
+    assert await revision(database) == revisions.head(directory) == "0002"
     assert await columns(database) == ["notifier.name", "notifier.size"]
 
 
@@ -115,4 +115,4 @@ def test_directory_without_migrations_is_refused(tmp_path: Path) -> None:
     (tmp_path / "versions").mkdir()
 
     with pytest.raises(LookupError, match="no migrations"):
-        migrations.head(tmp_path)
+        revisions.head(tmp_path)

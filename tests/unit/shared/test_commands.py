@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from shared import commands
 from shared.catalogue import load_catalogue
 from shared.commands import OwnCommand, ServiceSettings, run_service
+from shared.database import migrations
 
 SECRET = "postgresql://user:s3cret@127.0.0.1:9/none"
 
@@ -69,7 +69,7 @@ def test_a_migration_without_a_database_ends_with_a_line_and_no_address(
         raise ConnectionRefusedError(f"can't connect to {SECRET}")
 
     monkeypatch.setenv("DATABASE_URL", SECRET)
-    monkeypatch.setattr(commands, "migrate", refuse)
+    monkeypatch.setattr(migrations, "migrate", refuse)
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "migrate")
     assert ended.value.code == 1

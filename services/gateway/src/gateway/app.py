@@ -40,7 +40,7 @@ from shared.bus import BusConnection, BusPublisher, make_broker
 from shared.callback import CallbackPolicy
 from shared.catalogue import Catalogue, load_catalogue
 from shared.clock import utc_now
-from shared.database import migrations
+from shared.database import revisions
 from shared.database.listen import listen
 from shared.database.pool import Database, open_database
 from shared.http_protocol import possible_connections
@@ -225,7 +225,7 @@ def _services(
 
 
 def _checks(database: Database, read_model: ReadModel, bus: BusConnection) -> dict[str, Check]:
-    revision = migrations.head(MIGRATIONS)
+    revision = revisions.head(MIGRATIONS)
     return {
         "database": lambda: require_revision(database, revision),
         "read_model": read_model.check,

@@ -24,7 +24,7 @@ from notifier.settings import Settings
 from shared.bus import BusConnection, BusPublisher, LogReader, Pace, ReaderTimes, make_broker
 from shared.callback import CallbackPolicy
 from shared.clock import utc_now
-from shared.database import migrations
+from shared.database import revisions
 from shared.database.pool import open_database
 from shared.database.purging import PurgeRules
 from shared.links import DownloadLinks
@@ -93,7 +93,7 @@ def build_app(settings: Settings) -> Starlette:
                 heartbeat=heartbeats["reader"],
             )
             checks.update(
-                readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
+                readiness_checks(database, connection, reader, revision=revisions.head(MIGRATIONS))
             )
             purger = Purger(database, PurgeRules(jobs.report_retention), utc_now)
             async with running(

@@ -35,7 +35,7 @@ from shared.backoff import Backoff
 from shared.bus import BusConnection, BusPublisher, LogReader, make_broker
 from shared.catalogue import Catalogue, CatalogueError, Limits, load_files
 from shared.clock import utc_now
-from shared.database import migrations
+from shared.database import revisions
 from shared.database.listen import listen
 from shared.database.pool import open_database
 from shared.events import Progress, RequestedReport
@@ -173,7 +173,7 @@ def build_app(settings: Settings) -> Starlette:
                 objection=handler.objection,
             )
             checks.update(
-                readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
+                readiness_checks(database, connection, reader, revision=revisions.head(MIGRATIONS))
                 | {"children": pool.require_children}
             )
             async with (

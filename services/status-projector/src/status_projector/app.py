@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from shared.bus import BusConnection, BusPublisher, LogReader, Pace, ReaderTimes, make_broker
 from shared.bus.stored_log import open_log
 from shared.clock import utc_now
-from shared.database import migrations
+from shared.database import revisions
 from shared.database.pool import open_database
 from shared.database.purging import PurgeRules
 from shared.service import read_when_connected, readiness_checks, running
@@ -67,7 +67,7 @@ def build_app(settings: Settings) -> Starlette:
                 max_records=settings.max_batch,
             )
             checks.update(
-                readiness_checks(database, connection, reader, revision=migrations.head(MIGRATIONS))
+                readiness_checks(database, connection, reader, revision=revisions.head(MIGRATIONS))
             )
             async with running(
                 {"reader": read_when_connected(connection, reader), "purger": purger.run()}

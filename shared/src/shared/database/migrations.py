@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -14,9 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared.database.pool import Database
-
-VERSION_TABLE: Final = "alembic_version"
+from shared.database.revisions import VERSION_TABLE
 
 
 def migrate(database_url: str, *, schema: str, directory: Path, timeout: float = 120.0) -> None:
@@ -29,21 +27,6 @@ def migrate(database_url: str, *, schema: str, directory: Path, timeout: float =
 
     """
     asyncio.run(asyncio.wait_for(_migrate(database_url, schema, directory), timeout))
-
-
-def head(directory: Path) -> str:
-    """Return the newest revision under `directory`/versions."""
-    revision = _scripts(directory).get_current_head()
-    if revision is None:
-        raise LookupError(f"no migrations in {directory}")
-    return revision
-
-
-async def current(database: Database) -> str | None:
-    """Return the revision that the service's own schema is at."""
-    async with database.connection() as conn:
-        version: str | None = await conn.fetchval(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
-    return version
 
 
 async def _migrate(database_url: str, schema: str, directory: Path) -> None:
