@@ -3,8 +3,8 @@
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -206,6 +206,10 @@ async def open_bench(
         bench = Bench(app, client, kafka, database, directory / "artifacts")
         await bench.wait_ready()
         yield bench
+
+
+OpenBench = Callable[..., AbstractAsyncContextManager[Bench]]
+"""Runs a gateway on topics and tables of its own; takes settings without their `GATEWAY_`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,44 @@
 """The real gateway application in this process, on a real broker and a real database."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import httpx
 import pytest
 
-from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
+from tests.integration.gateway.bench import Bench, OpenBench, configure, open_bench, prepare
 from tests.integration.gateway.live import Live, open_live
 from tests.support.servers import DatabaseUrls, Kafka
 
 
 @pytest.fixture
-async def bench(
+def bench_with(
     kafka: Kafka,
     database: DatabaseUrls,
     topic_prefix: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Bench]:
+) -> OpenBench:
+    """What runs a gateway with settings of a test's own."""
+
+    @asynccontextmanager
+    async def opened(**settings: str) -> AsyncIterator[Bench]:
+        configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
+        for name, value in settings.items():
+            monkeypatch.setenv(f"GATEWAY_{name}", value)
+        await prepare(database)
+        async with open_bench(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as bench:
+            yield bench
+
+    return opened
+
+
+@pytest.fixture
+async def bench(bench_with: OpenBench) -> AsyncIterator[Bench]:
     """A gateway that is connected, with topics and tables of its own."""
-    configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
-    await prepare(database)
-    async with open_bench(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as bench:
+    async with bench_with() as bench:
         yield bench
 
 

@@ -1,7 +1,6 @@
 """A tenant's jobs under way, counted in the real read model."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -9,26 +8,16 @@ from gateway.settings import Settings
 from gateway.store import ReadModel
 from local_stack.polling import poll_until
 from shared.database.pool import open_database
-from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
+from tests.integration.gateway.bench import Bench, OpenBench
 from tests.support.gateway import REQUEST
-from tests.support.servers import DatabaseUrls, Kafka
 
 _SECONDS = 60.0
 
 
 @pytest.fixture
-async def narrow(
-    kafka: Kafka,
-    database: DatabaseUrls,
-    topic_prefix: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Bench]:
+async def narrow(bench_with: OpenBench) -> AsyncIterator[Bench]:
     """A gateway that lets a tenant have three jobs under way."""
-    configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
-    monkeypatch.setenv("GATEWAY_MAX_ACTIVE_JOBS", "3")
-    await prepare(database)
-    async with open_bench(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as bench:
+    async with bench_with(MAX_ACTIVE_JOBS="3") as bench:
         yield bench
 
 

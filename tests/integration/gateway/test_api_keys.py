@@ -5,16 +5,14 @@ import hashlib
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 
 from local_stack.polling import poll_until
-from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
+from tests.integration.gateway.bench import Bench, OpenBench
 from tests.support.gateway import REQUEST
-from tests.support.servers import DatabaseUrls, Kafka
 
 _SECONDS = 60.0
 _LISTENERS = """
@@ -24,19 +22,9 @@ _LISTENERS = """
 
 
 @pytest.fixture
-async def locked(
-    kafka: Kafka,
-    database: DatabaseUrls,
-    topic_prefix: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Bench]:
+async def locked(bench_with: OpenBench) -> AsyncIterator[Bench]:
     """A gateway that takes API keys alone, and reads them again only when it is told to."""
-    configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
-    monkeypatch.setenv("GATEWAY_AUTH", "api-key")
-    monkeypatch.setenv("GATEWAY_API_KEYS_REFRESH", "600")
-    await prepare(database)
-    async with open_bench(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as bench:
+    async with bench_with(AUTH="api-key", API_KEYS_REFRESH="600") as bench:
         yield bench
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -10,9 +9,8 @@ import httpx
 import pytest
 
 from local_stack.polling import poll_until
-from tests.integration.gateway.bench import Bench, configure, open_bench, prepare
+from tests.integration.gateway.bench import Bench, OpenBench
 from tests.support.gateway import REQUEST
-from tests.support.servers import DatabaseUrls, Kafka
 
 _REQUESTS: Final = 400
 _MOST_THAT_WAIT: Final = 200 + 50
@@ -21,20 +19,11 @@ _SECONDS: Final = 60.0
 
 
 @pytest.fixture
-async def patient(
-    kafka: Kafka,
-    database: DatabaseUrls,
-    topic_prefix: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Bench]:
+async def patient(bench_with: OpenBench) -> AsyncIterator[Bench]:
     """A gateway that would wait for its database for longer than a test lasts."""
-    configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
-    monkeypatch.setenv("GATEWAY_DATABASE_CONNECT_TIMEOUT", "60")
-    monkeypatch.setenv("GATEWAY_DATABASE_COMMAND_TIMEOUT", "60")
-    monkeypatch.setenv("GATEWAY_DATABASE_QUEUE", "50")
-    await prepare(database)
-    async with open_bench(kafka.bootstrap_servers, database, topic_prefix, tmp_path) as bench:
+    async with bench_with(
+        DATABASE_CONNECT_TIMEOUT="60", DATABASE_COMMAND_TIMEOUT="60", DATABASE_QUEUE="50"
+    ) as bench:
         yield bench
 
 
