@@ -1,7 +1,7 @@
 """Sessions with data sources: kept between reports, as new for each, and dropped when in doubt."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
 from typing import Any
 
@@ -19,10 +19,27 @@ from tests.support.servers import DatabaseUrls, LocalPostgres
 
 LIMIT = 60.0
 
+Way = Callable[..., Awaitable[Any]]
+
 
 async def ask(sessions: SourceSessions, sql: str = "SELECT pg_backend_pid()") -> Any:
     async with sessions.open("orders", statement_limit=LIMIT) as session:
         return await session.connection.fetchval(sql)
+
+
+async def ask_by_copy(sessions: SourceSessions, sql: str = "SELECT pg_backend_pid()") -> str:
+    """Ask as an export does, in one round trip where the connection has just been used."""
+    pieces: list[bytes] = []
+
+    async def add(piece: bytes) -> None:
+        pieces.append(piece)
+
+    async with sessions.prepare("orders", statement_limit=LIMIT) as session:
+        await session.copy(f"COPY ({sql}) TO STDOUT", add)
+    return b"".join(pieces).decode().rstrip()
+
+
+WAYS = pytest.mark.parametrize("way", [ask, ask_by_copy])
 
 
 async def until_gone(admin: asyncpg.Connection, pid: int) -> None:
@@ -33,7 +50,7 @@ async def until_gone(admin: asyncpg.Connection, pid: int) -> None:
 
 
 async def test_a_connection_is_kept_from_report_to_report(sources: SourceSessions) -> None:
-    assert len({await ask(sources) for _ in range(3)}) == 1
+    assert len({int(await way(sources)) for way in (ask, ask_by_copy, ask_by_copy, ask)}) == 1
 
 
 async def test_sessions_at_once_have_a_connection_each(
@@ -63,13 +80,26 @@ async def test_no_setting_reaches_the_next_report(sources: SourceSessions, chang
     assert await ask(sources, show) == before
 
 
+@WAYS
 async def test_no_lock_is_kept_for_the_next_report(
-    sources: SourceSessions, admin: asyncpg.Connection
+    sources: SourceSessions, admin: asyncpg.Connection, way: Way
 ) -> None:
-    await ask(sources, "SELECT pg_advisory_lock(7)")
+    await way(sources)
+    await way(sources, "SELECT pg_advisory_lock(7)")
     held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     assert await admin.fetchval(held) == 0
     assert await ask(sources) == await ask(sources)
+
+
+async def test_a_copy_runs_in_a_transaction_like_any_other(sources: SourceSessions) -> None:
+    settings = ("transaction_isolation", "transaction_read_only", "statement_timeout", "TimeZone")
+    sql = f"SELECT {', '.join(f'current_setting($${name}$$)' for name in settings)}"
+    for _ in range(2):  # of a new connection, and of one that has just been used
+        answer = await ask_by_copy(sources, sql)
+        assert answer.split("\t") == ["repeatable read", "on", "1min", "UTC"]
+    changed = await ask_by_copy(sources, "SELECT set_config('TimeZone', 'Asia/Tokyo', false)")
+    assert changed == "Asia/Tokyo"
+    assert await ask_by_copy(sources, "SELECT current_setting('TimeZone')") == "UTC"
 
 
 async def test_each_report_has_its_own_read_only_snapshot_and_time_limit(
@@ -88,12 +118,13 @@ async def test_each_report_has_its_own_read_only_snapshot_and_time_limit(
     assert await ask(sources, "SHOW statement_timeout") == "1min"
 
 
+@WAYS
 async def test_a_connection_is_dropped_after_an_error(
-    sources: SourceSessions, admin: asyncpg.Connection
+    sources: SourceSessions, admin: asyncpg.Connection, way: Way
 ) -> None:
     pid = await ask(sources)
     with pytest.raises(asyncpg.DivisionByZeroError):
-        await ask(sources, "SELECT 1/0")
+        await way(sources, "SELECT 1/0")
     assert await ask(sources) != pid
     await until_gone(admin, pid)
 
@@ -113,16 +144,43 @@ async def test_an_old_connection_is_replaced(database: DatabaseUrls) -> None:
     await sessions.close()
 
 
+@WAYS
 @pytest.mark.parametrize("is_noticed_before", [True, False])
 async def test_a_connection_that_died_while_it_was_idle_costs_no_report(
-    sources: SourceSessions, admin: asyncpg.Connection, *, is_noticed_before: bool
+    sources: SourceSessions, admin: asyncpg.Connection, way: Way, *, is_noticed_before: bool
 ) -> None:
     pid = await ask(sources)
     await admin.execute("SELECT pg_terminate_backend($1)", pid)
     if is_noticed_before:
         await until_gone(admin, pid)
         await asyncio.sleep(0)
+    assert int(await way(sources)) != pid
+
+
+async def test_a_copy_that_loses_its_connection_half_way_is_not_begun_again(
+    sources: SourceSessions, admin: asyncpg.Connection
+) -> None:
+    pid = await ask(sources)
+    pieces = 0
+
+    async def kill_at_first(_: bytes) -> None:
+        nonlocal pieces
+        pieces += 1
+        if pieces == 1:
+            await admin.execute("SELECT pg_terminate_backend($1)", pid)
+
+    async def export() -> None:
+        async with sources.prepare("orders", statement_limit=LIMIT) as session:
+            await session.copy(
+                "COPY (SELECT n, repeat('x', 100) FROM generate_series(1, 1000000) AS n) TO STDOUT",
+                kill_at_first,
+            )
+
+    with pytest.raises(SOURCE_ERRORS):
+        await export()
+    seen = pieces
     assert await ask(sources) != pid
+    assert pieces == seen
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -142,12 +200,13 @@ async def test_a_connection_that_dies_in_a_session_is_a_failure_of_the_source(
         await die_and_go_on()
 
 
+@WAYS
 async def test_a_restarted_server_costs_no_report(
-    local_postgres: LocalPostgres, sources_of_local: SourceSessions
+    local_postgres: LocalPostgres, sources_of_local: SourceSessions, way: Way
 ) -> None:
     before = await ask(sources_of_local)
     await local_postgres.restart()
-    assert await ask(sources_of_local) != before
+    assert int(await way(sources_of_local)) != before
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from shared.catalogue import ReportType
 
 _BATCH_BYTES = 1024 * 1024
 _ROWS_AT_A_TIME = 2000
+_UNQUOTED = "FORMAT csv, DELIMITER E'\\x02', QUOTE E'\\x01'"
+"""JSON text holds no control character, so that with these COPY never quotes or escapes."""
 
 
 async def export_csv(
@@ -21,11 +23,10 @@ async def export_csv(
     """Write the report as RFC 4180 CSV with the columns' names at its head; return its rows."""
     defuser = FormulaDefuser(report_type.columns) if report_type.defuse_formulas else None
     batches = _Batches(writer, CsvFraming(defuser), progress)
-    tag = await snapshot.connection.copy_from_query(
-        csv_query(report_type, snapshot.query), output=batches.add, format="csv", header=True
+    await snapshot.copy(
+        csv_query(report_type, snapshot.query), "FORMAT csv, HEADER true", batches.add
     )
-    await batches.finish()
-    return _row_count(tag)
+    return await batches.finish()
 
 
 async def export_json(
@@ -50,16 +51,8 @@ async def _export_objects(
     framing: Framing,
 ) -> int:
     batches = _Batches(writer, framing, progress)
-    # JSON text holds no control character, so that with these COPY never quotes or escapes.
-    tag = await snapshot.connection.copy_from_query(
-        json_query(report_type, snapshot.query),
-        output=batches.add,
-        format="csv",
-        delimiter="\x02",
-        quote="\x01",
-    )
-    await batches.finish()
-    return _row_count(tag)
+    await snapshot.copy(json_query(report_type, snapshot.query), _UNQUOTED, batches.add)
+    return await batches.finish()
 
 
 async def fetch_texts(
@@ -67,7 +60,7 @@ async def fetch_texts(
 ) -> AsyncIterator[list[TextRow]]:
     """Fetch the report's rows as text, some at a time, and at most so many."""
     query = text_query(report_type, snapshot.query, limit=limit)
-    cursor = await snapshot.connection.cursor(query)
+    cursor = await snapshot.cursor(query)
     fetched = 0
     while records := await cursor.fetch(_ROWS_AT_A_TIME):
         yield [tuple(record) for record in records]
@@ -93,9 +86,11 @@ class _Batches:
         if self._gathered >= _BATCH_BYTES:
             await self._flush()
 
-    async def finish(self) -> None:
+    async def finish(self) -> int:
+        """Write what is left; return the rows."""
         await self._flush()
         await self._writer.write(self._framing.finish())
+        return self._framing.rows
 
     async def _flush(self) -> None:
         batch = self._framing.frame(b"".join(self._pieces))
@@ -103,8 +98,3 @@ class _Batches:
         self._gathered = 0
         await self._writer.write(batch)
         self._progress.rows(self._framing.rows)
-
-
-def _row_count(tag: str) -> int:
-    """The rows in a command tag such as `COPY 42`."""
-    return int(tag.removeprefix("COPY "))

@@ -1,9 +1,10 @@
 """A report's query in a snapshot of its data source: values in place, columns as declared."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 
@@ -11,7 +12,13 @@ from report_worker.reports.columns import column_mistakes
 from report_worker.reports.errors import declared_wrongly, from_source_error
 from report_worker.reports.literals import literal
 from report_worker.reports.report import ReportSpec
-from report_worker.reports.sessions import SOURCE_ERRORS, Session, SourceSessions, open_session
+from report_worker.reports.sessions import (
+    SOURCE_ERRORS,
+    Check,
+    Session,
+    SourceSessions,
+    open_session,
+)
 from shared.catalogue import ReportType
 
 __all__ = [
@@ -29,30 +36,42 @@ _GRACE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An open read-only transaction, and the report's query with its values in place."""
+    """A read-only transaction, and the report's query with its values in place."""
 
-    connection: asyncpg.Connection
+    session: Session
     query: str
+
+    async def copy(
+        self, select: str, options: str, output: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Hand on what COPY gives of a query, message by message; nothing comes after it."""
+        # The line breaks keep a comment at the query's end to itself.
+        await self.session.copy(f"COPY (\n{select}\n) TO STDOUT ({options})", output)
+
+    async def cursor(self, select: str) -> asyncpg.cursor.Cursor:
+        """Open a cursor on a query."""
+        await self.session.begin()
+        return await self.session.connection.cursor(select)
 
 
 @asynccontextmanager
 async def open_snapshot(spec: ReportSpec, sessions: SourceSessions) -> AsyncIterator[Snapshot]:
-    """Begin a transaction and check the query; every error of the source is a `ReportError`.
+    """Open a session in which the query is checked; every error of the source is a `ReportError`.
 
     Leaving with an error or by cancellation drops the connection at once; the server ends what it
     still runs for it within half a second.
     """
     source, query = spec.report_type.source or "", _bound_query(spec)
     limit = spec.report_type.limits.statement_timeout.total_seconds()
+    check = Check(spec.report_type.name, partial(_check_columns, spec.report_type, query))
     started = asyncio.get_running_loop().time()
     try:
         async with (
             asyncio.timeout(sessions.connect_limit + limit + _GRACE_SECONDS),
-            sessions.open(source, statement_limit=limit) as session,
+            sessions.prepare(source, statement_limit=limit, check=check) as session,
         ):
-            await _check_columns(session, spec.report_type, query)
             started = asyncio.get_running_loop().time()
-            yield Snapshot(session.connection, query)
+            yield Snapshot(session, query)
     except SOURCE_ERRORS as error:
         ran = asyncio.get_running_loop().time() - started
         raise from_source_error(error, ran_seconds=ran, limit_seconds=limit) from error
@@ -65,14 +84,13 @@ def _bound_query(spec: ReportSpec) -> str:
     )
 
 
-async def _check_columns(session: Session, report_type: ReportType, query: str) -> None:
+async def _check_columns(
+    report_type: ReportType, query: str, connection: asyncpg.Connection
+) -> None:
     """Hold the declared columns against the query's; numbers that were floats are refused."""
-    if report_type.name in session.checked:
-        return
-    types = await column_types(session.connection, query)
+    types = await column_types(connection, query)
     for mistake in column_mistakes(report_type.columns, types):
         raise declared_wrongly(report_type.name, mistake.reason)
-    session.checked.add(report_type.name)
 
 
 async def column_types(connection: asyncpg.Connection, query: str) -> dict[str, str]:
