@@ -37,12 +37,12 @@ async def _follow(
 
 
 async def wait_for_webhook(installation: Installation, job: Job) -> JobWebhook:
-    """Return what became of a job's webhook once the API tells of it."""
+    """Return what became of a job's webhook once the API tells of its end."""
     known: list[JobWebhook] = []
 
     async def is_known() -> bool:
         webhook = (await installation.client.get(job.job_id)).webhook
-        known.extend([webhook] if webhook else [])
+        known.extend([webhook] if webhook and webhook.status != "PENDING" else [])
         return bool(known)
 
     await poll_until(is_known, seconds=SECONDS)

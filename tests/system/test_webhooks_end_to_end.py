@@ -67,6 +67,8 @@ async def test_receiver_that_never_answers_delays_no_other(installation: Install
         quick = await complete(installation, "ORDERS_SUMMARY", callbackUrl=other.url)
 
         assert (await wait_for_webhook(installation, quick)).status == "DELIVERED"
+        untold = (await installation.client.get(slow.job_id)).webhook
+        assert untold == JobWebhook(status="PENDING", attempts=0)
         again = await held.wait_for_count(2)
         assert [webhook.job_id for webhook in again] == [slow.job_id] * 2
         assert len({webhook.webhook_id for webhook in again}) == 1

@@ -138,6 +138,12 @@ def test_a_webhook_that_was_delivered_stays_delivered() -> None:
     assert run.webhook == WebhookOutcome("DELIVERED", 2, T0 + timedelta(seconds=5))
 
 
+def test_a_webhook_is_pending_from_the_end_of_its_run() -> None:
+    end = fact("JobCompleted", 5, attempt=1, startedAt=4, webhook="PENDING")
+    [run] = runs_of(job(JobStatus.COMPLETED, 1, end))
+    assert run.webhook == WebhookOutcome("PENDING", 0, T0 + timedelta(seconds=5))
+
+
 def test_a_worker_that_was_put_back_may_tell_of_an_attempt_twice() -> None:
     again = (
         fact("JobStarted", 20, attempt=1, worker="w"),

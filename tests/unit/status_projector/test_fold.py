@@ -54,6 +54,12 @@ REQUEST = RequestedReport(
 
 
 @pytest.fixture
+def with_callback() -> JobHistory:
+    request = REQUEST.model_copy(update={"callback_url": "https://client.example.com/hook"})
+    return JobHistory(JOB, request)
+
+
+@pytest.fixture
 def history() -> JobHistory:
     return JobHistory(JOB, REQUEST)
 
@@ -185,6 +191,42 @@ class TestWhatEventsMean:
 
         assert state.webhook is not None
         assert state.webhook.status is WebhookStatus.EXHAUSTED
+
+    @pytest.mark.parametrize("end", ["completed", "failed"])
+    def test_webhook_is_pending_from_the_end_of_its_run(
+        self, with_callback: JobHistory, end: str
+    ) -> None:
+        ended = getattr(with_callback, end)(1)
+
+        state = only([ended])
+
+        assert state.webhook is not None
+        assert state.webhook.status is WebhookStatus.PENDING
+        assert state.webhook.attempts == 0
+        assert state.webhook.updated_at == ended.finished_at
+        assert facts(state)[0]["webhook"] == "PENDING"
+
+    def test_pending_webhook_gives_way_to_what_became_of_it(
+        self, with_callback: JobHistory
+    ) -> None:
+        ended, exhausted = with_callback.completed(1), with_callback.exhausted(1)
+
+        assert only([ended, exhausted]).webhook == only([exhausted]).webhook
+
+    def test_webhook_of_a_new_end_is_pending_whatever_became_of_the_one_before(
+        self, with_callback: JobHistory
+    ) -> None:
+        state = only([with_callback.delivered(1), with_callback.failed(2)])
+
+        assert state.webhook is not None
+        assert state.webhook.status is WebhookStatus.PENDING
+
+    def test_end_without_a_callback_url_has_no_webhook(self, history: JobHistory) -> None:
+        for ended in (history.completed(1), history.failed(1)):
+            state = only([ended])
+
+            assert state.webhook is None
+            assert "webhook" not in facts(state)[0]
 
     def test_unreadable_description_gives_way_to_one_that_names_the_report(
         self, history: JobHistory

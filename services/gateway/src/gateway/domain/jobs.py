@@ -38,7 +38,7 @@ class StoredArtifact:
 
 @dataclass(frozen=True, slots=True)
 class WebhookOutcome:
-    """What became of the webhook of the job's last run."""
+    """What became of the webhook of the job's last run; `attempts` is 0 while it is PENDING."""
 
     status: str
     attempts: int

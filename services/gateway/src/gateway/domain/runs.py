@@ -77,7 +77,7 @@ def _run(job: Job, number: int, facts: list[Fact]) -> Run:
         error_code=end.get("errorCode") if end else None,
         error_message=end.get("errorMessage") if end else None,
         attempts=attempts,
-        webhook=_webhook(facts),
+        webhook=_webhook(facts, end),
     )
 
 
@@ -114,11 +114,13 @@ def _attempt(number: int, started: Fact | None, ended: Fact | None) -> Attempt:
     )
 
 
-def _webhook(facts: list[Fact]) -> WebhookOutcome | None:
-    """Return how the run's webhook ended; what was delivered once stays delivered."""
+def _webhook(facts: list[Fact], end: Fact | None) -> WebhookOutcome | None:
+    """Return what became of the run's webhook; what was delivered once stays delivered."""
     ends = [fact for fact in facts if fact["event"] in _WEBHOOK_ENDS]
     if not ends:
-        return None
+        if end is None or "webhook" not in end:
+            return None
+        return WebhookOutcome(end["webhook"], 0, datetime.fromisoformat(end["at"]))
     last = max(ends, key=lambda fact: (_WEBHOOK_ENDS[fact["event"]] == "DELIVERED", fact["at"]))
     return WebhookOutcome(
         status=_WEBHOOK_ENDS[last["event"]],

@@ -74,7 +74,7 @@ class ReportJob(Resource):
         description="Whether the run was asked to stop and hasn't ended yet.",
     )
     webhook: JobWebhook | None = Field(
-        default=None, description="Null until the callback URL was reached or given up on."
+        default=None, description="Null until a run with a callback URL has ended."
     )
 
     @classmethod

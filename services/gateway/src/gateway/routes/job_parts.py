@@ -35,10 +35,11 @@ class JobWebhook(Resource):
     """What became of the webhook of a run's end."""
 
     status: str = Field(
-        description="DELIVERED, or EXHAUSTED where the callback URL was given up on.",
+        description="PENDING from the run's end on; then DELIVERED, or EXHAUSTED where the callback"
+        " URL was given up on.",
         examples=["DELIVERED"],
     )
-    attempts: int
+    attempts: int = Field(description="How often it was tried; 0 while it is PENDING.")
     updated_at: Timestamp
 
     @classmethod

@@ -21,7 +21,7 @@ from shared.events import (
     WebhookDelivered,
     WebhookExhausted,
 )
-from status_projector.domain.history import history_of
+from status_projector.domain.history import history_of, wants_webhook
 from status_projector.domain.state import (
     NOWHERE,
     AnyState,
@@ -214,6 +214,13 @@ def _failed(event: JobFailed) -> Execution:
 
 def _webhook(event: AnyJobEvent) -> Webhook | None:
     match event:
+        case JobCompleted() | JobFailed() if wants_webhook(event):
+            return Webhook(
+                version=(event.run, WebhookRank.PENDING, 0),
+                status=WebhookStatus.PENDING,
+                attempts=0,
+                updated_at=event.finished_at,
+            )
         case WebhookDelivered():
             return Webhook(
                 version=(event.run, WebhookRank.DELIVERED, event.attempts),

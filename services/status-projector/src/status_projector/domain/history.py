@@ -43,6 +43,11 @@ def history_of(event: AnyJobEvent) -> dict[str, str]:
     return keyed(spell({name: value for name, value in fact.items() if value is not None}))
 
 
+def wants_webhook(end: JobCompleted | JobFailed) -> bool:
+    """Whether the end of a run is to be told to a callback URL."""
+    return end.request is not None and end.request.callback_url is not None
+
+
 def keyed(text: str) -> dict[str, str]:
     """Return a fact by the key that it has."""
     return {hashlib.blake2b(text.encode(), digest_size=_KEY_BYTES).hexdigest(): text}
@@ -97,6 +102,7 @@ def _of_end(event: JobCompleted | JobFailed) -> Fact:
         "attempt": event.attempt,
         "at": rfc3339(event.finished_at),
         "startedAt": None if event.started_at is None else rfc3339(event.started_at),
+        "webhook": "PENDING" if wants_webhook(event) else None,
         **({} if isinstance(event, JobCompleted) else _error(event)),
     }
 

@@ -31,8 +31,9 @@ class Status(StrEnum):
 
 
 class WebhookStatus(StrEnum):
-    """What became of the webhook of the newest run that has one."""
+    """What became of the webhook of the newest run that has one; PENDING from the run's end."""
 
+    PENDING = "PENDING"
     DELIVERED = "DELIVERED"
     EXHAUSTED = "EXHAUSTED"
 
@@ -56,8 +57,9 @@ class ExecutionRank(IntEnum):
 
 
 class WebhookRank(IntEnum):
-    """A delivered webhook stays delivered."""
+    """A delivered webhook stays delivered; one that has yet to be says the least."""
 
+    PENDING = -1
     EXHAUSTED = 0
     DELIVERED = 1
 
