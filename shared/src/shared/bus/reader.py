@@ -31,11 +31,11 @@ from shared.bus.batch import (
     type_names,
     unreadable_record,
 )
+from shared.bus.bookmarks import Bookmarks
 from shared.bus.pace import Pace, fetching_held
 from shared.bus.publisher import BusPublisher, BusUnavailableError
 from shared.database import positions
 from shared.database.pool import PASSING_ERRORS, TRANSIENT_ERRORS, Database
-from shared.database.positions import Advance, Progress
 from shared.events import JobEvent, OutgoingMessage, ReceivedEvent
 from shared.settings import KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
@@ -114,7 +114,6 @@ class LogReader:
         """
         self._topics = [settings.topic(topic) for topic in topics]
         self._group = group
-        self._database = database
         self._dead_letters = dead_letters
         self._handle = handle
         self._metrics = metrics
@@ -125,15 +124,18 @@ class LogReader:
         self._unhurried = type_names(unhurried)
         self._max_records = max_records
         self._times = times or ReaderTimes()
+        self._bookmarks = Bookmarks(
+            database,
+            self._topics,
+            group,
+            commit_every=self._times.commit_every,
+            check_every=self._times.check_every,
+            call_timeout=self._times.call_timeout,
+        )
         self._assignment = _Assignment()
         self._positioned_generation = _NOWHERE
         self._is_careful = False
-        self._stored: dict[TopicPartition, int] = {}
-        self._passed: dict[TopicPartition, Advance] = {}
         self._taken = 0.0
-        self._checked_at = time.monotonic()
-        self._uncommitted: dict[TopicPartition, int] = {}
-        self._committed_at = time.monotonic()
         self._subscriber = broker.subscriber(
             *self._topics,
             group_id=settings.topic(group),
@@ -190,23 +192,15 @@ class LogReader:
 
     async def commit(self) -> None:
         """Tell Kafka how far this reader came, for lag metrics and as a second opinion."""
-        consumer = self._subscriber.consumer
-        if consumer is None or not self._uncommitted:
-            return
-        offsets, self._uncommitted = self._uncommitted, {}
-        self._committed_at = time.monotonic()
-        try:
-            async with asyncio.timeout(self._times.call_timeout):
-                await consumer.commit(offsets)
-        except (KafkaError, IllegalStateError, OSError) as error:
-            # Own positions are the truth; the next commit covers this one.
-            _log.info("offset commit failed", group=self._group, error=type(error).__name__)
+        if self._subscriber.consumer is not None:
+            await self._bookmarks.commit(self._subscriber.consumer)
 
     async def _read_once(self, consumer: AIOKafkaConsumer) -> None:
         if self._assignment.is_assigned and not self._is_positioned:
             await self._seek(consumer)
-        elif self._is_positioned and self._is_check_due:
-            await self._check_positions()
+        elif self._is_positioned and await self._bookmarks.are_lost():
+            _log.warning("the database went back, and so does reading", group=self._group)
+            self._start_over()
         began = time.monotonic()
         records = await self._poll(consumer)
         if records:
@@ -215,19 +209,13 @@ class LogReader:
         if not self._is_positioned:
             return
         if not records:
-            await self._note_down()
+            await self._bookmarks.keep(consumer)
             return
         waited = time.monotonic() - began
         with fetching_held(consumer):
             await self._handle_records(records)
-            if time.monotonic() - self._committed_at >= self._times.commit_every:
-                await self._note_down()
+            await self._bookmarks.keep_if_due(consumer)
             await asyncio.sleep(self._rest_after(records, waited))
-
-    async def _note_down(self) -> None:
-        """Store and commit how far reading came."""
-        await self._store_passed()
-        await self.commit()
 
     def _rest_after(self, records: Records, waited: float) -> float:
         """Return how long to rest, in seconds; a reader that has to catch up doesn't."""
@@ -241,7 +229,7 @@ class LogReader:
     async def _handle_records(self, records: Records) -> None:
         began = time.monotonic()
         batch, letters = read_records(
-            records, self._stored, self._group, self._wanted, self._objection
+            records, self._bookmarks.stored, self._group, self._wanted, self._objection
         )
         if self._concerns is not None:
             batch = replace(batch, events=list(filter(self._concerns, batch.events)))
@@ -250,20 +238,11 @@ class LogReader:
 
     async def _take_in(self, batch: Batch, letters: list[OutgoingMessage]) -> None:
         """Have a batch handled; where it would have no effect, keep its progress for the next."""
-        progress = {**self._passed, **batch.progress}
         if batch.events or batch.invalid or letters:
+            progress = self._bookmarks.with_passed(batch.progress)
             await self._apply(replace(batch, progress=progress), letters)
-            self._passed = {}
         else:
-            self._passed = progress
-
-    async def _store_passed(self) -> None:
-        """Store the positions after records that had no effects, which no batch took along."""
-        if self._passed:
-            async with self._database.connection() as conn:
-                await positions.save_alone(conn, self._passed)
-            self._note(self._passed)
-            self._passed = {}
+            self._bookmarks.pass_by(batch.progress)
 
     async def _in_company(self, consumer: AIOKafkaConsumer, records: Records) -> Records:
         """Wait with records that all have no hurry for others, until their time is up."""
@@ -295,7 +274,7 @@ class LogReader:
             except UnicodeDecodeError:
                 offset = await consumer.position(partition)
                 await self._take_in(
-                    *unreadable_record(partition, offset, self._stored, self._group)
+                    *unreadable_record(partition, offset, self._bookmarks.stored, self._group)
                 )
                 consumer.seek(partition, offset + 1)
                 self._is_careful = False
@@ -304,42 +283,10 @@ class LogReader:
         return records
 
     async def _seek(self, consumer: AIOKafkaConsumer) -> None:
-        """Start each partition at the lower of Kafka's committed offset and our own position.
-
-        A partition without a position of ours is read from its beginning: the effects of what
-        Kafka says was committed are not in this database.
-        """
         generation = self._assignment.generation
-        self._uncommitted.clear()
-        self._passed = {}
-        self._stored = await self._load_positions()
-        async with asyncio.timeout(self._times.call_timeout):
-            for partition in consumer.assignment():
-                committed = await consumer.committed(partition)
-                start = starting_offset(self._stored.get(partition), committed)
-                if start is None:
-                    await consumer.seek_to_beginning(partition)
-                else:
-                    consumer.seek(partition, start)
+        await self._bookmarks.seek(consumer)
         if generation == self._assignment.generation:
             self._positioned_generation = generation
-
-    @property
-    def _is_check_due(self) -> bool:
-        return time.monotonic() - self._checked_at >= self._times.check_every
-
-    async def _check_positions(self) -> None:
-        """Start over where the database went back while nothing was stored in it."""
-        stored = await self._load_positions()
-        if any(stored.get(partition, 0) < known for partition, known in self._stored.items()):
-            _log.warning("the database went back, and so does reading", group=self._group)
-            self._start_over()
-
-    async def _load_positions(self) -> dict[TopicPartition, int]:
-        async with self._database.connection() as conn:
-            stored = await positions.load(conn, self._topics)
-        self._checked_at = time.monotonic()
-        return stored
 
     def _start_over(self) -> None:
         self._positioned_generation = _NOWHERE
@@ -389,16 +336,11 @@ class LogReader:
         except asyncio.CancelledError:
             done, _ = await asyncio.wait([handling], timeout=self._times.call_timeout)
             if done and handling.exception() is None:
-                self._note(batch.progress)
+                self._bookmarks.note(batch.progress)
             handling.cancel()
             raise
-        self._note(batch.progress)
+        self._bookmarks.note(batch.progress)
         self._metrics.handled.inc(len(batch.events))
-
-    def _note(self, progress: Progress) -> None:
-        for partition, advance in progress.items():
-            self._stored[partition] = max(advance)
-            self._uncommitted[partition] = advance.next_offset
 
 
 async def _take(
@@ -413,10 +355,3 @@ async def _take(
             )
     except TimeoutError:
         return {}
-
-
-def starting_offset(own: int | None, committed: int | None) -> int | None:
-    """Return where reading starts; None for the beginning of the partition."""
-    if own is None:
-        return None
-    return own if committed is None else min(own, committed)
