@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from report_worker.domain import Failure, Generated, LossReason, Lost, Outcome
+from report_worker.domain import Failure, Generated, LossReason, Lost, Outcome, Released
 from report_worker.execution.channel import open_channel
 from report_worker.execution.child_pool import ChildPool
 from report_worker.execution.protocol import Assignment, Setup
@@ -191,6 +191,11 @@ async def test_a_report_that_ruins_its_child_ends_alone(
     assert isinstance(await neighbour, Generated)
     await children.until(children.is_whole)
     assert isinstance(await children.run("nothing"), Generated)
+
+
+async def test_an_attempt_that_finds_no_child_is_given_back(setup: Setup, tmp_path: Path) -> None:
+    children = Children(ChildPool(setup, size=1, patience=0.05), tmp_path)
+    assert await children.run("nothing") == Released()
 
 
 @pytest.mark.parametrize("name", ["loop", "defy"])

@@ -71,7 +71,7 @@ class RetryPolicy:
 
 def ending(
     attempt: Attempt,
-    outcome: Outcome | Cancelled | Released,
+    outcome: Outcome | Cancelled,
     took: timedelta,
     policy: RetryPolicy,
 ) -> Ending:

@@ -53,10 +53,10 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The attempt was stopped because its worker stops, which is nobody's failure."""
+    """The attempt was given back by its worker, which stops or has no child: nobody's failure."""
 
 
-Outcome = Generated | Failure | Lost
+Outcome = Generated | Failure | Lost | Released
 """What executing an attempt comes to by itself."""
 
 UNREADABLE: Final = Failure(

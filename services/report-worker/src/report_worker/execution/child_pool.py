@@ -7,7 +7,15 @@ from typing import Final
 
 import structlog
 
-from report_worker.domain import TIMED_OUT, Failure, Generated, LossReason, Lost, Outcome
+from report_worker.domain import (
+    TIMED_OUT,
+    Failure,
+    Generated,
+    LossReason,
+    Lost,
+    Outcome,
+    Released,
+)
 from report_worker.execution.child_process import ChildProcess
 from report_worker.execution.guard_process import Guard
 from report_worker.execution.protocol import Assignment, Done, Failed, OutOfMemory, Setup
@@ -27,9 +35,10 @@ class ChildPool:
     after its job is replaced, before it can fail a job that takes little.
     """
 
-    def __init__(self, setup: Setup, *, size: int) -> None:
+    def __init__(self, setup: Setup, *, size: int, patience: float = 10.0) -> None:
         self._setup = setup
         self._size = size
+        self._patience = patience
         self._guard = Guard()
         self._alive: set[ChildProcess] = set()
         self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
@@ -69,8 +78,15 @@ class ChildPool:
 
         Cancelling this, like the end of `max_duration`, stops the assignment: its child is asked,
         and killed where it doesn't stop within a second. Nothing is left of it where the child did.
+        Where no child is there for it within `patience` seconds it is released: another worker may
+        have one.
         """
-        child = await self._take()
+        try:
+            async with asyncio.timeout(self._patience):
+                child = await self._take()
+        except TimeoutError:
+            _log.error("no child for an attempt", job_id=assignment.job_id)
+            return Released()
         is_reusable = False
         try:
             async with asyncio.timeout(assignment.max_duration):

@@ -195,7 +195,7 @@ class Slots:
         """Take an attempt out of its slot; one that was stopped has no failure of its own."""
         del self._running[running.attempt.token]
         self._pace.note(running.ran)
-        outcome: Outcome | Cancelled | Released | None
+        outcome: Outcome | Cancelled | None
         outcome = None if task.cancelled() else task.result()
         if running.is_stopping and not isinstance(outcome, Generated):
             outcome = running.stopped_as
@@ -216,7 +216,7 @@ class Slots:
         running = self._running.get(token)
         return running is not None and running.stop(stopped_as)
 
-    def _end(self, running: Running, outcome: Outcome | Cancelled | Released) -> None:
+    def _end(self, running: Running, outcome: Outcome | Cancelled) -> None:
         attempt = running.attempt
         try:
             ending = domain.ending(attempt, outcome, running.took, self._policy)
