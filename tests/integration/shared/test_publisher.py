@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import NoneType
 
 import pytest
 
@@ -58,6 +59,42 @@ async def test_message_that_is_too_large_holds_no_other_back(log: Log) -> None:
             await publisher.publish_one(too_large)
 
 
+async def test_each_of_many_callers_is_told_of_its_own_message(log: Log) -> None:
+    too_large = replace(message(100), value=b"x" * 2 * 1024 * 1024)
+    async with publishing(log.settings) as publisher:
+        outcomes = await asyncio.gather(
+            *(publisher.publish_one(one) for one in [message(1), too_large, message(3)]),
+            return_exceptions=True,
+        )
+
+    assert [type(outcome) for outcome in outcomes] == [NoneType, BusUnavailableError, NoneType]
+    records = await log.read(Topic.EVENTS)
+    assert {record.key for record in records} == {message(1).key, message(3).key}
+
+
+async def test_callers_of_one_key_are_served_in_their_order(log: Log) -> None:
+    messages = [replace(message(1), value=b"%d" % number) for number in range(200)]
+    async with publishing(log.settings) as publisher:
+        await asyncio.gather(*(publisher.publish_one(one) for one in messages))
+
+    assert [record.value for record in await log.read(Topic.EVENTS)] == [
+        sent.value for sent in messages
+    ]
+
+
+async def test_caller_that_gives_up_takes_no_other_with_it(log: Log) -> None:
+    async with publishing(log.settings) as publisher:
+        first, second = (
+            asyncio.create_task(publisher.publish_one(message(number))) for number in (1, 2)
+        )
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+
+    assert first.cancelled()
+    assert message(2).key in {record.key for record in await log.read(Topic.EVENTS)}
+
+
 async def test_nothing_to_publish_is_nothing_to_wait_for(log: Log) -> None:
     async with publishing(log.settings) as publisher:
         assert await publisher.publish([]) == []
@@ -82,6 +119,11 @@ async def test_broker_that_dies_is_noticed_in_bounded_time_and_used_again_once_i
             async with asyncio.timeout(SECONDS):
                 with pytest.raises(BusUnavailableError):
                     await publisher.publish([message(2), message(3)])
+                outcomes = await asyncio.gather(
+                    *(publisher.publish_one(message(number)) for number in (5, 6)),
+                    return_exceptions=True,
+                )
+                assert [type(outcome) for outcome in outcomes] == [BusUnavailableError] * 2
         finally:
             await local_kafka.start()
 

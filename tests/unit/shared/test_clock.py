@@ -25,6 +25,14 @@ def test_a_moment_is_written_in_utc_with_fixed_width(moment: datetime, text: str
     assert rfc3339(moment) == text
 
 
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_what_is_written_is_the_moment_itself(moment: datetime) -> None:
+    text = rfc3339(moment)
+
+    assert datetime.fromisoformat(text) == moment
+    assert len(text) == len("2024-02-29T23:59:58.000000Z")
+
+
 @given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
 def test_text_sorts_like_time(one: datetime, other: datetime) -> None:
     assert (rfc3339(one) < rfc3339(other)) == (one < other)

@@ -1,8 +1,9 @@
 """Writes messages and says which of them the broker acknowledged."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -14,7 +15,11 @@ from shared.bus.broker import BusConnection, producer_of
 from shared.events import OutgoingMessage
 from shared.settings import KafkaSettings
 
+_UNAVAILABLE: Final = (KafkaError, OSError, FastStreamException)
 _log = structlog.get_logger()
+
+_Acknowledgement = asyncio.Future[object]
+_Answer = asyncio.Future[None]
 
 
 class BusUnavailableError(Exception):
@@ -30,15 +35,26 @@ class BusPublisher:
         self._broker = broker
         self._connection = connection
         self._settings = settings
+        self._gathered: list[tuple[OutgoingMessage, _Answer]] = []
+        self._rounds: set[asyncio.Task[None]] = set()
 
     async def publish_one(self, message: OutgoingMessage) -> None:
         """Write one message and wait for its acknowledgement.
+
+        What is published in one turn of the event loop is handed to the client in one go, and
+        waits for nothing else. One by one, each between the work of other callers, it took twice
+        as long, and left them to go on one by one as well.
 
         Raises:
             BusUnavailableError: where none came in time.
 
         """
-        await self.publish([message])
+        self._require_connection()
+        answer: _Answer = asyncio.get_running_loop().create_future()
+        if not self._gathered:
+            self._begin_round()
+        self._gathered.append((message, answer))
+        await answer
 
     async def publish(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Write `messages` in order; return those that were acknowledged.
@@ -49,54 +65,102 @@ class BusPublisher:
             BusUnavailableError: where not one of them was.
 
         """
-        if not self._connection.is_connected:
-            raise BusUnavailableError("not connected to Kafka")
+        self._require_connection()
         acknowledged: list[OutgoingMessage] = []
         reason = "all too large"
         try:
             async with asyncio.timeout(self._settings.publish_timeout):
                 producer = producer_of(self._broker)
-                sent = [(message, await self._send(producer, message)) for message in messages]
-                for message, acknowledgement in sent:
+                # Once one has failed nobody awaits those behind it; their failures are no news.
+                sent = [await self._send(producer, message, _take_note) for message in messages]
+                for message, acknowledgement in zip(messages, sent, strict=True):
                     if await _is_acknowledged(message, acknowledgement):
                         acknowledged.append(message)
-        except (KafkaError, OSError, FastStreamException) as error:
+        except _UNAVAILABLE as error:
             reason = type(error).__name__
         if not acknowledged and messages:
-            raise BusUnavailableError(f"no acknowledgement: {reason}")
+            raise _unavailable(reason)
         return acknowledged
 
-    async def _send(
-        self, producer: AIOKafkaProducer, message: OutgoingMessage
-    ) -> "asyncio.Future[object] | None":
-        """Hand a message to the client, which sends it soon; None where it is too large."""
+    def _require_connection(self) -> None:
+        if not self._connection.is_connected:
+            raise BusUnavailableError("not connected to Kafka")
+
+    def _begin_round(self) -> None:
+        task = asyncio.create_task(self._publish_gathered())
+        self._rounds.add(task)
+        task.add_done_callback(self._rounds.discard)
+
+    async def _publish_gathered(self) -> None:
+        """Write what has gathered by now; each caller is told of its own message alone."""
+        gathered, self._gathered = self._gathered, []
         try:
-            acknowledgement: asyncio.Future[object] = await producer.send(
+            async with asyncio.timeout(self._settings.publish_timeout):
+                producer = producer_of(self._broker)
+                for message, answer in gathered:
+                    await self._send(producer, message, partial(_pass_on, message, answer))
+                await asyncio.wait([answer for _, answer in gathered])
+        except Exception as error:  # noqa: BLE001 - each caller raises it
+            for _, answer in gathered:
+                _fail(answer, error)
+
+    async def _send(
+        self,
+        producer: AIOKafkaProducer,
+        message: OutgoingMessage,
+        take: Callable[[_Acknowledgement], object],
+    ) -> _Acknowledgement:
+        """Hand a message to the client, which sends it soon; `take` is called when it has."""
+        acknowledgement: _Acknowledgement
+        try:
+            acknowledgement = await producer.send(
                 self._settings.topic(message.topic),
                 message.value,
                 key=message.key,
                 headers=[(name, value.encode()) for name, value in message.headers.items()],
             )
-        except MessageSizeTooLargeError:
-            return None
-        # Once one message has failed nobody awaits those behind it; their failures are no news.
-        acknowledgement.add_done_callback(_take_note)
+        except MessageSizeTooLargeError as error:  # which the broker too may find
+            acknowledgement = asyncio.get_running_loop().create_future()
+            acknowledgement.set_exception(error)
+        acknowledgement.add_done_callback(take)
         return acknowledgement
 
 
-def _take_note(acknowledgement: "asyncio.Future[object]") -> None:
+def _take_note(acknowledgement: _Acknowledgement) -> None:
     if not acknowledgement.cancelled():
         acknowledgement.exception()
 
 
-async def _is_acknowledged(
-    message: OutgoingMessage, acknowledgement: "asyncio.Future[object] | None"
-) -> bool:
-    """Wait for the broker; both it and the client have a limit of their own for messages."""
-    if acknowledgement is not None:
-        with suppress(MessageSizeTooLargeError):
-            await acknowledgement
-            return True
+async def _is_acknowledged(message: OutgoingMessage, acknowledgement: _Acknowledgement) -> bool:
+    try:
+        await acknowledgement
+    except MessageSizeTooLargeError:
+        _log_too_large(message)
+        return False
+    return True
+
+
+def _pass_on(message: OutgoingMessage, answer: _Answer, acknowledgement: _Acknowledgement) -> None:
+    error = acknowledgement.exception()
+    if isinstance(error, MessageSizeTooLargeError):
+        _log_too_large(message)
+    if error is not None:
+        _fail(answer, error)
+    elif not answer.done():
+        answer.set_result(None)
+
+
+def _fail(answer: _Answer, error: BaseException) -> None:
+    if not answer.done():
+        passing = isinstance(error, _UNAVAILABLE)
+        answer.set_exception(_unavailable(type(error).__name__) if passing else error)
+
+
+def _unavailable(reason: str) -> BusUnavailableError:
+    return BusUnavailableError(f"no acknowledgement: {reason}")
+
+
+def _log_too_large(message: OutgoingMessage) -> None:
     _log.error(
         "message too large to be published",
         topic=message.topic,
@@ -104,4 +168,3 @@ async def _is_acknowledged(
         job_id=message.headers.get("ce_subject"),
         bytes=len(message.value),
     )
-    return False
