@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import httpx
@@ -335,6 +335,32 @@ async def test_jobs_that_the_read_model_doesnt_show_yet_count_all_the_same() -> 
     counted.seconds.now += 7200
     await counted.active.count()
     assert not counted.is_full
+
+
+def ended(jobs: Iterable[Job]) -> Iterator[Job]:
+    return (replace(job, status=JobStatus.COMPLETED) for job in jobs)
+
+
+async def test_thousands_that_the_read_model_shows_at_once_make_room_at_once() -> None:
+    counted = Counted(limit=2500)
+    for job in ended([counted.accept() for _ in range(2500)]):
+        counted.read_model.add(job, "acme")
+    await counted.active.count()
+    for _ in range(2500):
+        counted.accept()
+    assert counted.is_full
+
+
+async def test_those_that_it_shows_make_room_however_many_it_does_not() -> None:
+    counted = Counted(limit=2500)
+    jobs = [counted.accept() for _ in range(2500)]
+    for job in ended(jobs[-700:]):
+        counted.read_model.add(job, "acme")
+    for _ in range(3):
+        await counted.active.count()
+    for _ in range(700):
+        counted.accept()
+    assert counted.is_full
 
 
 async def test_a_retry_counts_although_the_read_model_shows_the_run_before_still() -> None:

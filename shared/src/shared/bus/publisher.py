@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 from faststream.exceptions import FastStreamException
 from faststream.kafka import KafkaBroker
 
@@ -141,6 +141,9 @@ async def _is_acknowledged(message: OutgoingMessage, acknowledgement: _Acknowled
 
 
 def _pass_on(message: OutgoingMessage, answer: _Answer, acknowledgement: _Acknowledgement) -> None:
+    if acknowledgement.cancelled():  # by the client, which is being closed
+        _fail(answer, KafkaConnectionError())
+        return
     error = acknowledgement.exception()
     if isinstance(error, MessageSizeTooLargeError):
         _log_too_large(message)

@@ -10,6 +10,7 @@ came to this one.
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from time import monotonic
 from typing import Final, Protocol
 
@@ -20,6 +21,7 @@ from shared.backoff import Backoff
 from shared.job_id import JobId
 
 _COUNT_EVERY: Final = 1.0
+_ASKED_AT_ONCE: Final = 1000
 _FORGET_AFTER: Final = 3600.0
 """Seconds after which a job that never showed up in the read model is no longer counted."""
 _log = structlog.get_logger()
@@ -45,6 +47,22 @@ class _Run:
 class _Tenant:
     counted: int = 0
     unseen: dict[JobId, _Run] = field(default_factory=dict)
+
+    def some_unseen(self) -> dict[JobId, _Run]:
+        return dict(islice(self.unseen.items(), _ASKED_AT_ONCE))
+
+    def forget(self, asked: Mapping[JobId, _Run], known: Collection[JobId], oldest: float) -> int:
+        """Forget those that are known or too old, and put off the others; return how many went."""
+        went = 0
+        for job_id, run in asked.items():
+            if self.unseen.get(job_id) is not run:
+                continue  # removed meanwhile, or a later run has begun
+            del self.unseen[job_id]
+            if job_id in known or run.since <= oldest:
+                went += 1
+            else:
+                self.unseen[job_id] = run
+        return went
 
 
 class ActiveJobs:
@@ -96,20 +114,27 @@ class ActiveJobs:
         """Count once. A job that appears in between is counted twice for a moment, never missed."""
         if self._limit is None or not self._tenants:
             return
-        unseen = {
-            job_id: run.number
-            for tenant in self._tenants.values()
-            for job_id, run in tenant.unseen.items()
-        }
-        known = await self._source.known(unseen) if unseen else set()
+        await self._forget_seen()
         counts = await self._source.count_active(list(self._tenants), self._limit)
-        oldest = self._clock() - _FORGET_AFTER
         for name, tenant in list(self._tenants.items()):
             tenant.counted = counts.get(name, 0)
-            tenant.unseen = {
-                job_id: run
-                for job_id, run in tenant.unseen.items()
-                if run.since > oldest and not (job_id in known and run.number <= unseen[job_id])
-            }
             if not tenant.counted and not tenant.unseen:
                 del self._tenants[name]
+
+    async def _forget_seen(self) -> None:
+        """Forget the runs that the read model shows by now.
+
+        The oldest are asked for first, and more only of tenants of which most of these have shown
+        up: while the projector stands still there may be ten thousands. What was asked for in vain
+        takes its turn again after the others.
+        """
+        tenants = list(self._tenants.values())
+        while asked := [(tenant, tenant.some_unseen()) for tenant in tenants if tenant.unseen]:
+            runs = {job_id: run.number for _, some in asked for job_id, run in some.items()}
+            known = await self._source.known(runs)
+            oldest = self._clock() - _FORGET_AFTER
+            tenants = [
+                tenant
+                for tenant, some in asked
+                if tenant.forget(some, known, oldest) > len(some) // 2
+            ]
