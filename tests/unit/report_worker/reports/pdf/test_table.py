@@ -8,10 +8,11 @@ from report_worker.reports.pdf.table import (
     CELL_PADDING,
     MAX_LINES,
     Demand,
+    cell_lines,
     choose_grid,
+    line_counts,
     measure,
     paginate,
-    row_lines,
 )
 from report_worker.reports.pdf.text import TextMetrics
 from shared.catalogue import Column, ColumnType
@@ -62,7 +63,9 @@ def test_what_fits_is_one_line_and_only_text_that_does_not_is_broken(
     grid = choose_grid(measure(columns, rows, METRICS))
     for text, number in rows:
         lines = METRICS.wrap(text, grid.widths[0], max_lines=MAX_LINES)
-        assert row_lines((text, number), grid, METRICS) == [lines, [number]]
+        assert cell_lines(text, 0, grid, METRICS) == lines
+        assert cell_lines(number, 1, grid, METRICS) == [number]
+        assert line_counts([(text, number)], grid, METRICS) == [len(lines)]
 
 
 @given(st.lists(st.floats(10, 90), max_size=80), st.floats(0, 400), st.floats(100, 400))

@@ -1,8 +1,8 @@
 """One report laid out: what stands on each page, as HTML; pages are made one by one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from itertools import count
 
@@ -32,11 +32,12 @@ from report_worker.reports.pdf.table import (
     BOLD,
     MARGIN,
     Grid,
+    cell_lines,
     choose_grid,
     heading_lines,
+    line_counts,
     measure,
     paginate,
-    row_lines,
 )
 from report_worker.reports.pdf.text import one_line
 from report_worker.reports.pdf.totals import TotalRow, chart_points, total_rows
@@ -46,6 +47,7 @@ from shared.catalogue import ColumnType
 _FOOTER = 22.0
 _HEADING_RULE = 1.0
 _SHOWN_CHARACTERS = 3
+_REMEMBERED_CELLS = 4096
 
 
 class Document:
@@ -65,9 +67,11 @@ class Document:
             for index, column in enumerate(self._columns)
         ]
         self.row_count = len(rows)
-        self._rows = [self._displayed(row) for row in rows]
+        self._rows = self._displayed(rows)
         self._rows += [self._total_cells(total) for total in self._total_rows(rows)]
         self._grid = choose_grid(measure(self._columns, self._rows, self._metrics))
+        self._line_counts = line_counts(self._rows, self._grid, self._metrics)
+        self._cell = lru_cache(_REMEMBERED_CELLS)(self._written_cell)
         self._meta = [*self._meta_lines(), *self._notices(fonts)]
         self._pages = self._paginated()
 
@@ -121,11 +125,14 @@ class Document:
         totals = self._type.pdf.totals
         return total_rows(totals, self._columns, rows) if totals is not None and rows else []
 
-    def _displayed(self, row: Sequence[str]) -> Sequence[str]:
-        return [
-            displayed(column, text, decimals)
-            for column, text, decimals in zip(self._columns, row, self._decimals, strict=True)
-        ]
+    def _displayed(self, rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+        """Go column by column: values repeat, and each is looked at once."""
+        columns: list[list[str]] = []
+        for index, (column, decimals) in enumerate(zip(self._columns, self._decimals, strict=True)):
+            texts = [row[index] for row in rows]
+            shown = {text: displayed(column, text, decimals) for text in set(texts)}
+            columns.append([shown[text] for text in texts])
+        return list(zip(*columns, strict=True))
 
     def _total_cells(self, total: TotalRow) -> Sequence[str]:
         """The sums under their columns; the first column, which is never summed, says what."""
@@ -174,10 +181,7 @@ class Document:
 
     def _paginated(self) -> list[range]:
         sheet = self._grid.sheet
-        heights = [
-            sheet.row_height(max(map(len, row_lines(row, self._grid, self._metrics))))
-            for row in self._rows
-        ]
+        heights = [sheet.row_height(lines) for lines in self._line_counts]
         room = sheet.height - 2 * MARGIN - _FOOTER - self._heading_height - 2
         chart = CHART + GAP if self._points else 0
         first = room - self._head_height - GAP - chart
@@ -238,22 +242,21 @@ class Document:
     def _table(self, rows: range) -> str:
         """Place the cells one by one: where they lie is known, and a table would find it again."""
         height = f"height:{self._heading_height:.2f}pt"
-        headings = f'<div class="row heading" style="{height}">{_cells(self._headings)}</div>'
+        cells = "".join(map(_cell, count(), self._headings))
+        headings = f'<div class="row heading" style="{height}">{cells}</div>'
         return f'<div class="table">{headings}{"".join(map(self._row, rows))}</div>'
 
     def _row(self, index: int) -> str:
-        lines = row_lines(self._rows[index], self._grid, self._metrics)
-        height = max(map(len, lines))
-        return f'<div class="row h{height}{self._row_class(index)}">{_cells(lines)}</div>'
+        cells = "".join(map(self._cell, count(), self._rows[index]))
+        return f'<div class="row h{self._line_counts[index]}{self._row_class(index)}">{cells}</div>'
+
+    def _written_cell(self, column: int, text: str) -> str:
+        return _cell(column, cell_lines(text, column, self._grid, self._metrics))
 
     def _row_class(self, index: int) -> str:
         if index >= self.row_count:
             return " total first" if index == self.row_count else " total"
         return " odd" if index % 2 else ""
-
-
-def _cells(cells: Iterable[Sequence[str]]) -> str:
-    return "".join(map(_cell, count(), cells))
 
 
 def _cell(column: int, lines: Sequence[str]) -> str:

@@ -134,12 +134,22 @@ def heading_lines(column: Column, width: float, metrics: TextMetrics) -> list[st
     return metrics.wrap(column.title, width / BOLD, max_lines=MAX_LINES)
 
 
-def row_lines(row: Sequence[str], grid: Grid, metrics: TextMetrics) -> list[list[str]]:
-    """Break all cells of a row; only text is ever given less than its width."""
-    return [
-        metrics.wrap(text, width, max_lines=MAX_LINES) if wraps else [text]
-        for text, width, wraps in zip(row, grid.widths, grid.wraps, strict=True)
-    ]
+def cell_lines(text: str, column: int, grid: Grid, metrics: TextMetrics) -> list[str]:
+    """Break a cell of a column, counted from 0; only text is ever given less than its width."""
+    if not grid.wraps[column]:
+        return [text]
+    return metrics.wrap(text, grid.widths[column], max_lines=MAX_LINES)
+
+
+def line_counts(rows: Sequence[Sequence[str]], grid: Grid, metrics: TextMetrics) -> list[int]:
+    """Count the lines of each row, which are those of its highest cell."""
+    counts = [1] * len(rows)
+    for index, wraps in enumerate(grid.wraps):
+        if wraps:
+            texts = [row[index] for row in rows]
+            lines = {text: len(cell_lines(text, index, grid, metrics)) for text in set(texts)}
+            counts = [max(count, lines[text]) for count, text in zip(counts, texts, strict=True)]
+    return counts
 
 
 def paginate(heights: Sequence[float], first_room: float, room: float) -> Iterator[range]:

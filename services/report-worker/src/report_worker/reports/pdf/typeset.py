@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections import deque
 from collections.abc import AsyncIterable, Sequence
 from itertools import zip_longest
 
@@ -17,6 +18,8 @@ from report_worker.reports.report import ReportSpec
 from shared.report_request import ReportFormat
 
 _PAGES_AT_A_TIME = 8
+_SET_AHEAD = 2
+"""Groups of pages that are set while another one is drawn."""
 
 
 async def write_pdf(
@@ -34,17 +37,23 @@ async def write_pdf(
     document = await asyncio.to_thread(_lay_out, spec, rows)
     del rows
     press = _Press(document, spec)
-    # While some pages are drawn, the next ones are set: either takes about half of the time.
     groups = _groups(document.page_count)
-    setting = asyncio.create_task(asyncio.to_thread(press.set_pages, groups[0]))
+
+    def set_pages(pages: range) -> "asyncio.Task[list[plutoprint.Book]]":
+        return asyncio.create_task(asyncio.to_thread(press.set_pages, pages))
+
+    # While some pages are drawn the next ones are set, which takes half as long again. So more than
+    # one thread sets pages, else drawing would wait.
+    setting = deque(map(set_pages, groups[:_SET_AHEAD]))
     try:
-        for pages, following in zip_longest(groups, groups[1:], fillvalue=range(0)):
-            books = await setting
-            setting = asyncio.create_task(asyncio.to_thread(press.set_pages, following))
+        for pages, following in zip_longest(groups, groups[_SET_AHEAD:], fillvalue=range(0)):
+            books = await setting.popleft()
+            setting.append(set_pages(following))
             await writer.write(await asyncio.to_thread(press.draw, books))
             progress.rows(document.rows_until(pages.stop))
     finally:
-        setting.cancel()
+        for task in setting:
+            task.cancel()
     await writer.write(await asyncio.to_thread(press.finish))
     return document.row_count
 
@@ -74,7 +83,7 @@ def _lay_out(spec: ReportSpec, rows: Sequence[Sequence[str]]) -> Document:
 class _Press:
     """Prints a document's pages onto one PDF and hands over its bytes as they come.
 
-    One thread may set pages while another draws those that are set. Each page is a document of its
+    Threads may set pages while another draws those that are set. Each page is a document of its
     own to the typesetter; fonts are all that they share, and those it guards.
     """
 
