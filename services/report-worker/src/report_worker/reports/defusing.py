@@ -1,6 +1,5 @@
 """Text that a spreadsheet would run as a formula: found and defused in the bytes of COPY's CSV."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,15 +8,16 @@ from shared.catalogue import Column, ColumnType
 FORMULA_STARTS: Final = "=+-@\t\r"
 """A spreadsheet takes text that begins with one of these for a formula (OWASP, CSV injection)."""
 
+_STARTS: Final = FORMULA_STARTS.encode()
+_FIRST_BYTES: Final = frozenset(bytes([start]) for start in _STARTS)
+_BEFORE_A_CELL: Final = frozenset((b",", b"\n"))
+_MINUS: Final = ord("-")
 _APOSTROPHE: Final = b"'"
-_CELL_OPENERS: Final = (b",", b"\n", b"")
-"""What stands before a cell; nothing before the first."""
 
-# Each begins with the one byte that is searched for: a tenth of what an alternative costs.
-_START = b"(?=[" + re.escape(FORMULA_STARTS.encode()) + b"])"
-_QUOTE: Final = re.compile(b'"' + _START)
-_LATER_CELL: Final = re.compile(b"," + _START)
-_FIRST_CELL: Final = re.compile(b"\n" + _START)
+# Bytes of one class become one byte, so that one search finds them all, in a fourth of the time
+# that a regular expression takes.
+_CLASSES: Final = bytes.maketrans(_STARTS + b"\n", b"=" * len(_STARTS) + b",")
+_START_OF_A_CELL: Final = b",="
 
 
 class FormulaDefuser:
@@ -29,31 +29,35 @@ class FormulaDefuser:
     def __init__(self, columns: Sequence[Column]) -> None:
         self._is_text = [column.type is ColumnType.TEXT for column in columns]
 
-    def in_quotes(self, records: bytes) -> bytes:
-        """Defuse the cells that COPY quoted, in whole records: nothing but text ever is.
+    def quoted(self, pieces: list[bytes]) -> None:
+        """Defuse the cells that COPY quoted, in whole records that were split at the quotes.
 
-        A quote inside a cell is doubled, and a closing one stands before a comma or a line's end.
-        So one that stands at a cell's beginning, and before anything but a quote, opens it.
+        Nothing but text is ever quoted. Every second piece is inside; one that is no cell's
+        beginning follows on a doubled quote, with nothing in between.
         """
-        return _QUOTE.sub(_with_apostrophe_if_it_opens, records)
+        for index, piece in enumerate(pieces[1::2]):
+            if piece[:1] in _FIRST_BYTES:
+                before = pieces[2 * index]
+                if before[-1:] in _BEFORE_A_CELL or index == 0:
+                    pieces[2 * index + 1] = _APOSTROPHE + piece
 
-    def outside_quotes(self, records: bytes) -> bytes:
+    def unquoted(self, records: bytes) -> bytes:
         """Defuse the other cells, in whole records from which the quoted ones were taken out."""
-        lines = b"\n" + records
-        for cell in (_LATER_CELL, _FIRST_CELL):
-            lines = cell.sub(self._with_apostrophe_if_text, lines)
-        return lines[1:]
+        # With the comma before the very first cell too, a cell is found at its place in `records`.
+        classes = b"," + records.translate(_CLASSES)
+        pieces: list[bytes] = []
+        end = 0
+        cell = classes.find(_START_OF_A_CELL)
+        while cell >= 0:
+            if self._is_formula(records, cell):
+                pieces += (records[end:cell], _APOSTROPHE)
+                end = cell
+            cell = classes.find(_START_OF_A_CELL, cell + 1)
+        return b"".join((*pieces, records[end:])) if pieces else records
 
-    def _with_apostrophe_if_text(self, before_cell: re.Match[bytes]) -> bytes:
+    def _is_formula(self, records: bytes, cell: int) -> bool:
         """Numbers begin with a minus sign, too: what it is, its column says."""
-        lines, cell = before_cell.string, before_cell.end()
-        record = lines.rfind(b"\n", 0, cell) + 1
-        is_text = self._is_text[lines.count(b",", record, cell)]
-        return before_cell[0] + _APOSTROPHE if is_text else before_cell[0]
-
-
-def _with_apostrophe_if_it_opens(quote: re.Match[bytes]) -> bytes:
-    start = quote.start()
-    # At 0 this is nothing.
-    opens = quote.string[start - 1 : start] in _CELL_OPENERS
-    return quote[0] + _APOSTROPHE if opens else quote[0]
+        if records[cell] != _MINUS:
+            return True
+        record = records.rfind(b"\n", 0, cell) + 1
+        return self._is_text[records.count(b",", record, cell)]

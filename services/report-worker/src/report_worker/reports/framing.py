@@ -41,14 +41,13 @@ class CsvFraming:
         """
         if not batch:
             return b""
-        if self._defuser is not None:
-            batch = self._defuser.in_quotes(batch)
         pieces = batch.split(b'"')
         if len(pieces) % 2 == 0 or not batch.endswith(b"\n"):
             raise ValueError("a batch of COPY's output ends inside a record")
         outside = _NUL.join(pieces[::2])
         if self._defuser is not None:
-            outside = self._defuser.outside_quotes(outside)
+            self._defuser.quoted(pieces)
+            outside = self._defuser.unquoted(outside)
         replaced = outside.replace(b"\n", b"\r\n")
         self.rows += len(replaced) - len(outside)
         if len(pieces) == 1:
