@@ -5,7 +5,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -13,15 +13,22 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.jobs import ACCEPTED
 from benchmarks.memory import renew_children, watched_memory
 from benchmarks.psql import copy_to_file
+from benchmarks.s3 import s3_bucket
 from benchmarks.stack import CATALOGUE, NO_OP, Stack
 from benchmarks.wire import Client, post
 from local_stack.source_data import generate
-from shared.catalogue import load_catalogue
+from report_worker.reports import ProgressReporter, ReportSpec, SourceSessions
+from report_worker.reports import generate as generate_report
+from shared.catalogue import ReportType, load_catalogue
+from shared.clock import utc_now
+from shared.report_request import ReportRequest
 
 ROWS: Final = 5_000_000
 FEW_ROWS: Final = 50_000
+S3_ROWS: Final = 500_000
 XLSX_ROWS: Final = 200_000
 PDF_ROWS: Final = 10_000
+FEW_PDF_ROWS: Final = 1_000
 
 CHILD: Final = "report_worker.execution.child"
 """What the command of a child names."""
@@ -31,6 +38,7 @@ _GENERATED: Final = 100_000
 _JOB_SECONDS: Final = 300.0
 _POLL_SECONDS: Final = 0.01
 _TYPE: Final = "MANY_ORDERS"
+_PATH: Final = "export"
 _FILL: Final = f"""
 CREATE UNLOGGED TABLE shop.many_orders AS
 SELECT row_number() OVER () AS number, order_id || '-' || copy AS order_id, customer_id, created_at,
@@ -50,10 +58,19 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class ToS3:
+    """Seconds of an export to an S3 server, and of putting its finished file there."""
+
+    export: float
+    put: float
+
+
+@dataclass(frozen=True, slots=True)
 class Growth:
     """The worker's memory in MiB for few rows and for many, each made by a child that is new."""
 
     rows: int
+    few_rows: int
     few: float
     many: float
 
@@ -70,6 +87,7 @@ class Exports:
     pdf: Export
     psql_csv: float
     psql_json: float
+    csv_to_s3: ToS3
     growth: dict[str, Growth]
     """By format."""
 
@@ -116,20 +134,43 @@ class _Exporter:
             pdf=await self._export("PDF", PDF_ROWS),
             psql_csv=median(psql_csv),
             psql_json=median(psql_json),
+            csv_to_s3=await self._csv_to_s3(),
             growth={
-                "CSV": await self._growth("CSV", ROWS),
-                "JSON": await self._growth("JSON", ROWS),
-                "XLSX": await self._growth("XLSX", XLSX_ROWS),
+                "CSV": await self._growth("CSV", FEW_ROWS, ROWS),
+                "JSON": await self._growth("JSON", FEW_ROWS, ROWS),
+                "XLSX": await self._growth("XLSX", FEW_ROWS, XLSX_ROWS),
+                "PDF": await self._growth("PDF", FEW_PDF_ROWS, PDF_ROWS),
             },
         )
 
-    async def _growth(self, file_format: str, rows: int) -> Growth:
+    async def _csv_to_s3(self) -> ToS3:
+        """Do here what a child does: the stack's own store is a folder."""
+        request = ReportRequest.model_validate(_request("CSV", S3_ROWS))
+        spec = ReportSpec(_report_type(), request, utc_now())
+        sources = SourceSessions({"orders": self._stack.database})
+        exports, puts = [], []
+        async with s3_bucket(self._stack.s3_port) as store:
+            for _ in range(_ROUNDS):
+                began = time.perf_counter()
+                await generate_report(
+                    spec, sources=sources, store=store, path=_PATH, progress=ProgressReporter()
+                )
+                exports.append(time.perf_counter() - began)
+                content = await (await store.get_async(_PATH)).bytes_async()
+                began = time.perf_counter()
+                await store.put_async(_PATH, content)
+                puts.append(time.perf_counter() - began)
+                await store.delete_async(_PATH)
+        await sources.close()
+        return ToS3(median(exports), median(puts))
+
+    async def _growth(self, file_format: str, few_rows: int, rows: int) -> Growth:
         """Compare memory without what a child keeps of the reports that it has made before."""
         worker, peaks = self._stack.pids["report-worker"], []
-        for number in (FEW_ROWS, rows):
+        for number in (few_rows, rows):
             await renew_children(worker, CHILD)
             peaks.append((await self._export(file_format, number)).mib)
-        return Growth(rows, *peaks)
+        return Growth(rows, few_rows, *peaks)
 
     async def _copy(self, select: str) -> float:
         path = self._stack.directory.root / "psql.out"
@@ -139,12 +180,11 @@ class _Exporter:
             path.unlink(missing_ok=True)
 
     async def _export(self, file_format: str, rows: int) -> Export:
-        request = NO_OP | {"reportType": _TYPE, "format": file_format, "parameters": {"rows": rows}}
         # A new connection: the gateway closes one that is quiet for as long as psql may take.
         client = await Client.connect(self._stack.gateway_port)
         async with watched_memory(self._stack.pids["report-worker"]) as peak:
             began = time.perf_counter()
-            answer = await client.ask(post("/generate-report", request))
+            answer = await client.ask(post("/generate-report", _request(file_format, rows)))
             client.close()
             if answer.status != ACCEPTED:
                 raise BenchmarkError(f"the gateway refused an export: {answer.body.decode()}")
@@ -173,10 +213,18 @@ def _median(exports: tuple[Export, ...]) -> Export:
     )
 
 
-def _selects() -> tuple[str, str]:
-    """The type's SELECT as it is, and as JSON objects."""
+def _report_type() -> ReportType:
     report_type = load_catalogue(CATALOGUE).get(_TYPE)
     if report_type is None:
         raise BenchmarkError(f"the catalogue has no {_TYPE}")
-    query = report_type.query.render({"rows": str(ROWS)})
+    return report_type
+
+
+def _request(file_format: str, rows: int) -> dict[str, Any]:
+    return NO_OP | {"reportType": _TYPE, "format": file_format, "parameters": {"rows": rows}}
+
+
+def _selects() -> tuple[str, str]:
+    """The type's SELECT as it is, and as JSON objects."""
+    query = _report_type().query.render({"rows": str(ROWS)})
     return query, f"SELECT row_to_json(o) FROM ({query}) AS o"  # noqa: S608 - ours

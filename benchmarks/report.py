@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from benchmarks.limits import Limits
-from benchmarks.measure_exports import FEW_ROWS, PDF_ROWS, XLSX_ROWS, Export, Exports
+from benchmarks.measure_exports import PDF_ROWS, S3_ROWS, XLSX_ROWS, Export, Exports
 from benchmarks.measure_http import Beside, HttpFigures, Served
 from benchmarks.measure_latency import PER_SECOND, Latency
 from benchmarks.measure_listing import Listing
@@ -191,9 +191,13 @@ def _export_rows(exports: Exports) -> Iterator[Row]:
     ):
         per_second, peer = exports.rows / ours.seconds, exports.rows / seconds
         yield Row(f"{rows} {file_format}", per_second, "/s", beside, peer, "more")
+    to_s3 = exports.csv_to_s3
+    per_second, peer = S3_ROWS / to_s3.export, S3_ROWS / to_s3.put
+    name = f"{S3_ROWS / 1e6:g}M orders as CSV to S3"
+    yield Row(name, per_second, "/s", "put of the finished file", peer, "more")
     for file_format, growth in exports.growth.items():
         name = f"memory of the worker, {growth.rows:,} rows as {file_format}"
-        yield Row(name, growth.many, "MiB", f"{FEW_ROWS:,} rows", growth.few, "less")
+        yield Row(name, growth.many, "MiB", f"{growth.few_rows:,} rows", growth.few, "less")
 
 
 def _listing_rows(listing: Listing) -> Iterator[Row]:

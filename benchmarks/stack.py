@@ -71,6 +71,8 @@ class Stack:
     gateway_port: int
     bare_port: int
     """Free, for the bare routes."""
+    s3_port: int
+    """Free, for an S3 server."""
     kafka: str
     database: str
     """The administrator's URL."""
@@ -117,6 +119,7 @@ def fresh_stack(say: Say) -> Iterator[Stack]:
                 directory=directory,
                 gateway_port=urlsplit(environment["GATEWAY_URL"]).port or 0,
                 bare_port=ports.choose("bare"),
+                s3_port=ports.choose("s3"),
                 kafka=environment["KAFKA_BOOTSTRAP_SERVERS"],
                 database=environment["DATABASE_URL"],
             )
