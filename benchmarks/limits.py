@@ -5,16 +5,20 @@ processors' caches, processes awake. At the pace of single jobs nothing is, and 
 """
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import Final
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.samples import Summary
 from benchmarks.stack import Stack
 
@@ -23,7 +27,12 @@ _LEAST: Final = 100
 _TOPIC: Final = "bench.limits"
 _RECORD: Final = b"x" * 600
 """About as long as an event."""
-_CREATE: Final = "CREATE TABLE bench_commits (id bigserial PRIMARY KEY, value bytea NOT NULL)"
+_CREATE: Final = """
+CREATE TABLE bench_commits (id bigserial PRIMARY KEY, value bytea NOT NULL);
+INSERT INTO bench_commits (value) VALUES (convert_to(repeat('x', 600), 'UTF8'))
+"""
+_READ: Final = "SELECT id, value FROM bench_commits WHERE id = 1"
+_EMPTY: Final = "BEGIN READ ONLY; SELECT 1 WHERE false; ROLLBACK"
 _INSERT: Final = "INSERT INTO bench_commits (value) VALUES ($1)"
 _DROP: Final = "DROP TABLE bench_commits"
 
@@ -41,12 +50,20 @@ class Limits:
     """One row inserted and on the disk."""
     asynchronous_commit: Summary
     """One row inserted, the disk not waited for."""
+    row_read: Summary
+    """One row read by its key."""
+    empty_query: Summary
+    """A read-only transaction of a query without rows, in one round trip."""
     database_session: Summary
     """Connect with a password, ask one question, close."""
     acknowledged_send: Summary
     """One record, `acks=all`, acknowledged."""
     log_passage: Summary
     """One record from a producer to a consumer that waits for it."""
+    process_exchange: Summary
+    """Some bytes to a process that waits for them, and back."""
+    file: Summary
+    """A small file in three new folders, written beside its place and renamed."""
 
 
 async def measure_limits(stack: Stack, pause: float = 0.0) -> Limits:
@@ -58,20 +75,26 @@ async def measure_limits(stack: Stack, pause: float = 0.0) -> Limits:
     connection = await asyncpg.connect(stack.database)
     try:
         await connection.execute(_CREATE)
+        row_read = await repeated(lambda: connection.fetchrow(_READ))
+        empty_query = await repeated(lambda: connection.execute(_EMPTY))
         durable = await repeated(lambda: connection.execute(_INSERT, _RECORD))
         await connection.execute("SET synchronous_commit = off")
         asynchronous = await repeated(lambda: connection.execute(_INSERT, _RECORD))
         await connection.execute(_DROP)
     finally:
         await connection.close()
-    async with _topic(stack.kafka) as (producer, consumer):
+    async with _topic(stack.kafka) as (producer, consumer), _echo() as exchange:
         return Limits(
             pause=pause,
             durable_commit=durable,
             asynchronous_commit=asynchronous,
+            row_read=row_read,
+            empty_query=empty_query,
             database_session=await repeated(lambda: _session(stack.database)),
             acknowledged_send=await repeated(lambda: producer.send_and_wait(_TOPIC, _RECORD)),
             log_passage=await repeated(await _passage(producer, consumer)),
+            process_exchange=await repeated(exchange),
+            file=await _measure_file(stack.directory.root / "limits", repeated),
         )
 
 
@@ -85,6 +108,43 @@ async def measure_step(step: Callable[[], Awaitable[object]], pause: float = 0.0
         if pause:
             await asyncio.sleep(pause)
     return Summary.of(taken)
+
+
+@asynccontextmanager
+async def _echo() -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """Start a process that says what it is told; give what asks it once."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec("cat", stdin=pipe, stdout=pipe)
+    to, back = process.stdin, process.stdout
+    if to is None or back is None:
+        raise BenchmarkError("a process has no pipes")
+
+    async def exchange() -> None:
+        to.write(_RECORD)
+        await back.readexactly(len(_RECORD))
+
+    try:
+        yield exchange
+    finally:
+        to.close()
+        await process.wait()
+
+
+async def _measure_file(
+    folder: Path, repeated: Callable[[Callable[[], Awaitable[object]]], Awaitable[Summary]]
+) -> Summary:
+    numbers = count()
+
+    async def write() -> None:
+        place = folder / f"job-{next(numbers)}" / "1" / "1"
+        place.mkdir(parents=True)
+        (place / "report.part").write_bytes(_RECORD)
+        (place / "report.part").rename(place / "report")
+
+    try:
+        return await repeated(write)
+    finally:
+        shutil.rmtree(folder)
 
 
 async def _session(url: str) -> None:

@@ -50,14 +50,19 @@ class Steps:
     @property
     def floor(self) -> float:
         """Milliseconds, at the medians: a POST and a GET of routes that do nothing, two passages of
-        the log, two durable commits and an asynchronous one.
-        """  # noqa: D205 - one sentence, two lines
+        the log, two durable commits and an asynchronous one, a query of the source, a file, a word
+        to a child and back, and a row to be shown.
+        """  # noqa: D205 - one sentence, three lines
         limits = self.limits
         return (
             self.bare_post.p50
             + 2 * limits.log_passage.p50
             + 2 * limits.durable_commit.p50
             + limits.asynchronous_commit.p50
+            + limits.process_exchange.p50
+            + limits.empty_query.p50
+            + limits.file.p50
+            + limits.row_read.p50
             + self.bare_get.p50
         )
 

@@ -237,9 +237,13 @@ def _limits(limits: Limits) -> dict[str, Summary]:
     return {
         "durable commit": limits.durable_commit,
         "asynchronous commit": limits.asynchronous_commit,
+        "row read by its key": limits.row_read,
+        "query without rows": limits.empty_query,
         "database session": limits.database_session,
         "acknowledged send": limits.acknowledged_send,
         "passage of the log": limits.log_passage,
+        "process, there and back": limits.process_exchange,
+        "file in new folders": limits.file,
     }
 
 

@@ -20,7 +20,7 @@ from shared.settings import ServerSettings
 from shared.telemetry.probes import Check
 
 _YOUNG_OBJECTS: Final = 10_000
-"""So many new ones let the garbage collector look for cycles among them."""
+"""After so many new ones the garbage collector looks for cycles among them."""
 _log = structlog.get_logger()
 
 

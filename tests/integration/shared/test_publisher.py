@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import NoneType
+from typing import Any
 
 import pytest
 
 from shared.bus import BusConnection, BusPublisher, BusUnavailableError, make_broker
+from shared.bus.broker import producer_of
 from shared.settings import KafkaSettings
 from shared.topics import Topic
 from tests.integration.shared.conftest import SECONDS, Log, message
@@ -93,6 +95,37 @@ async def test_caller_that_gives_up_takes_no_other_with_it(log: Log) -> None:
 
     assert first.cancelled()
     assert message(2).key in {record.key for record in await log.read(Topic.EVENTS)}
+
+
+async def test_message_that_can_not_be_sent_takes_no_other_with_it(log: Log) -> None:
+    impossible = replace(message(2), headers={"ce_id": "\ud800"})
+    async with publishing(log.settings) as publisher:
+        outcomes = await asyncio.gather(
+            *(publisher.publish_one(one) for one in [message(1), impossible, message(3)]),
+            return_exceptions=True,
+        )
+
+    assert [type(outcome) for outcome in outcomes] == [NoneType, UnicodeEncodeError, NoneType]
+
+
+async def test_message_that_has_to_wait_holds_no_other_back(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with publishing(log.settings) as publisher:
+        producer = producer_of(publisher._broker)
+        is_free, send = asyncio.Event(), producer.send
+
+        async def wait_with_the_second(*arguments: Any, **named: Any) -> Any:
+            if named["key"] == message(2).key:
+                await is_free.wait()
+            return await send(*arguments, **named)
+
+        monkeypatch.setattr(producer, "send", wait_with_the_second)
+        callers = [asyncio.create_task(publisher.publish_one(message(n))) for n in (1, 2, 3)]
+        await asyncio.gather(callers[0], callers[2])
+        assert not callers[1].done()
+        is_free.set()
+        await callers[1]
 
 
 async def test_nothing_to_publish_is_nothing_to_wait_for(log: Log) -> None:

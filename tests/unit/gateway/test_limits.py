@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import httpx
@@ -290,8 +290,8 @@ async def test_what_could_not_be_accepted_takes_no_place() -> None:
 class Counted:
     """Jobs that were accepted here, and a read model that may lag behind them."""
 
-    def __init__(self, limit: int = 3) -> None:
-        self.read_model, self.seconds = FakeReadModel(), Seconds()
+    def __init__(self, limit: int = 3, read_model: FakeReadModel | None = None) -> None:
+        self.read_model, self.seconds = read_model or FakeReadModel(), Seconds()
         self.active = ActiveJobs(self.read_model, limit, self.seconds)
         self.ids = JobIds(KEYS, FakeClock())
 
@@ -376,6 +376,22 @@ async def test_a_retry_counts_although_the_read_model_shows_the_run_before_still
     counted.read_model.replace(replace(failed, run=2, status=JobStatus.COMPLETED))
     await counted.active.count()
     assert not counted.is_full
+
+
+class CountedLate(FakeReadModel):
+    """Says what it knows of, and can't count then."""
+
+    async def count_active(self, _tenants: Collection[str], _limit: int) -> dict[str, int]:
+        raise ReadModelUnavailableError
+
+
+async def test_what_was_seen_counts_until_it_was_counted() -> None:
+    counted = Counted(read_model=CountedLate())
+    for _ in range(3):
+        counted.read_model.add(counted.accept(), "acme")
+    with pytest.raises(ReadModelUnavailableError):
+        await counted.active.count()
+    assert counted.is_full
 
 
 async def test_while_the_read_model_is_away_the_last_count_holds() -> None:

@@ -20,6 +20,8 @@ _log = structlog.get_logger()
 
 _Acknowledgement = asyncio.Future[object]
 _Answer = asyncio.Future[None]
+_Gathered = dict[bytes, list[tuple[OutgoingMessage, _Answer]]]
+"""By key: messages of one key go out in their order, and wait together."""
 
 
 class BusUnavailableError(Exception):
@@ -35,15 +37,15 @@ class BusPublisher:
         self._broker = broker
         self._connection = connection
         self._settings = settings
-        self._gathered: list[tuple[OutgoingMessage, _Answer]] = []
+        self._gathered: _Gathered = {}
         self._rounds: set[asyncio.Task[None]] = set()
 
     async def publish_one(self, message: OutgoingMessage) -> None:
         """Write one message and wait for its acknowledgement.
 
-        What is published in one turn of the event loop is handed to the client in one go, and
-        waits for nothing else. One by one, each between the work of other callers, it took twice
-        as long, and left them to go on one by one as well.
+        What is published in one turn of the event loop is handed to the client in one go: one by
+        one, each between the work of other callers, it took twice as long, and left them to go on
+        one by one as well.
 
         Raises:
             BusUnavailableError: where none came in time.
@@ -52,8 +54,9 @@ class BusPublisher:
         self._require_connection()
         answer: _Answer = asyncio.get_running_loop().create_future()
         if not self._gathered:
-            self._begin_round()
-        self._gathered.append((message, answer))
+            self._gathered = {}
+            self._begin_round(self._gathered)
+        self._gathered.setdefault(message.key, []).append((message, answer))
         await answer
 
     async def publish(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
@@ -86,23 +89,46 @@ class BusPublisher:
         if not self._connection.is_connected:
             raise BusUnavailableError("not connected to Kafka")
 
-    def _begin_round(self) -> None:
-        task = asyncio.create_task(self._publish_gathered())
+    def _begin_round(self, gathered: _Gathered) -> None:
+        task = asyncio.create_task(self._publish_gathered(gathered))
         self._rounds.add(task)
         task.add_done_callback(self._rounds.discard)
 
-    async def _publish_gathered(self) -> None:
+    def _go_on_without(self, gathered: _Gathered) -> None:
+        """Begin another round with what is left where one of them has to wait.
+
+        The client holds up what it has no room for, such as records of a partition that has no
+        leader; others mustn't wait for it.
+        """
+        if gathered:
+            self._begin_round(gathered)
+
+    async def _publish_gathered(self, gathered: _Gathered) -> None:
         """Write what has gathered by now; each caller is told of its own message alone."""
-        gathered, self._gathered = self._gathered, []
+        asyncio.get_running_loop().call_soon(self._go_on_without, gathered)
+        answers: list[_Answer] = []
+        failure: Exception = KafkaConnectionError()  # where the process ends meanwhile
         try:
             async with asyncio.timeout(self._settings.publish_timeout):
-                producer = producer_of(self._broker)
-                for message, answer in gathered:
-                    await self._send(producer, message, partial(_pass_on, message, answer))
-                await asyncio.wait([answer for _, answer in gathered])
-        except Exception as error:  # noqa: BLE001 - each caller raises it
-            for _, answer in gathered:
-                _fail(answer, error)
+                while gathered:
+                    of_one_key = gathered.pop(next(iter(gathered)))
+                    answers += [answer for _, answer in of_one_key]
+                    for message, answer in of_one_key:
+                        await self._hand_over(message, answer)
+                if answers:  # else another round took all of them meanwhile
+                    await asyncio.wait(answers)
+        except TimeoutError as error:
+            failure = error
+        finally:
+            for answer in answers:
+                _fail(answer, failure)
+
+    async def _hand_over(self, message: OutgoingMessage, answer: _Answer) -> None:
+        try:
+            producer = producer_of(self._broker)
+            await self._send(producer, message, partial(_pass_on, message, answer))
+        except Exception as error:  # noqa: BLE001 - its caller raises it
+            _fail(answer, error)
 
     async def _send(
         self,

@@ -77,7 +77,7 @@ def _run(job: Job, number: int, facts: list[Fact]) -> Run:
         error_code=end.get("errorCode") if end else None,
         error_message=end.get("errorMessage") if end else None,
         attempts=attempts,
-        webhook=_webhook(facts, end),
+        webhook=_webhook(facts),
     )
 
 
@@ -114,11 +114,13 @@ def _attempt(number: int, started: Fact | None, ended: Fact | None) -> Attempt:
     )
 
 
-def _webhook(facts: list[Fact], end: Fact | None) -> WebhookOutcome | None:
+def _webhook(facts: list[Fact]) -> WebhookOutcome | None:
     """Return what became of the run's webhook; what was delivered once stays delivered."""
     ends = [fact for fact in facts if fact["event"] in _WEBHOOK_ENDS]
     if not ends:
-        if end is None or "webhook" not in end:
+        # Of two facts of one end, one may be from a version that didn't note webhooks yet.
+        end = _newest([fact for fact in facts if "webhook" in fact], _ENDS)
+        if end is None:
             return None
         return WebhookOutcome(end["webhook"], 0, datetime.fromisoformat(end["at"]))
     last = max(ends, key=lambda fact: (_WEBHOOK_ENDS[fact["event"]] == "DELIVERED", fact["at"]))

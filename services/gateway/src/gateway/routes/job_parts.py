@@ -54,8 +54,9 @@ class JobAttempt(Resource):
     attempt: int = Field(description="Counted over the job's life; it may skip numbers.")
     outcome: str | None = Field(
         default=None,
-        description="COMPLETED or FAILED; LOST with its worker; RELEASED by a worker that was shut"
-        " down. Null while it runs, and until its end is known.",
+        description="COMPLETED or FAILED; LOST with its worker; RELEASED by a worker that gave it"
+        " back, since it was shut down or had no room. Null while it runs, and until its end is"
+        " known.",
         examples=["COMPLETED"],
     )
     started_at: StoredTimestamp | None = None

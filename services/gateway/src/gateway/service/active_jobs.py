@@ -52,16 +52,21 @@ class _Tenant:
         return dict(islice(self.unseen.items(), _ASKED_AT_ONCE))
 
     def forget(self, asked: Mapping[JobId, _Run], known: Collection[JobId], oldest: float) -> int:
-        """Forget those that are known or too old, and put off the others; return how many went."""
+        """Forget those that are known or too old, and put off the others; return how many went.
+
+        Until the next count those that are known are counted by themselves.
+        """
         went = 0
         for job_id, run in asked.items():
             if self.unseen.get(job_id) is not run:
                 continue  # removed meanwhile, or a later run has begun
             del self.unseen[job_id]
-            if job_id in known or run.since <= oldest:
-                went += 1
-            else:
+            if job_id in known:
+                self.counted += 1
+            elif run.since > oldest:
                 self.unseen[job_id] = run
+                continue
+            went += 1
         return went
 
 
@@ -128,13 +133,13 @@ class ActiveJobs:
         up: while the projector stands still there may be ten thousands. What was asked for in vain
         takes its turn again after the others.
         """
-        tenants = list(self._tenants.values())
-        while asked := [(tenant, tenant.some_unseen()) for tenant in tenants if tenant.unseen]:
-            runs = {job_id: run.number for _, some in asked for job_id, run in some.items()}
+        waiting = [(tenant, len(tenant.unseen)) for tenant in self._tenants.values()]
+        while asked := [(t, left, t.some_unseen()) for t, left in waiting if left > 0 and t.unseen]:
+            runs = {job_id: run.number for _, _, some in asked for job_id, run in some.items()}
             known = await self._source.known(runs)
             oldest = self._clock() - _FORGET_AFTER
-            tenants = [
-                tenant
-                for tenant, some in asked
+            waiting = [
+                (tenant, left - len(some))
+                for tenant, left, some in asked
                 if tenant.forget(some, known, oldest) > len(some) // 2
             ]

@@ -56,7 +56,7 @@ class FormulaDefuser:
         return b"".join((*pieces, records[end:])) if pieces else records
 
     def _is_formula(self, records: bytes, cell: int) -> bool:
-        """Numbers begin with a minus sign, too: what it is, its column says."""
+        """A number may begin with a minus sign, too: whether a cell is one, its column says."""
         if records[cell] != _MINUS:
             return True
         record = records.rfind(b"\n", 0, cell) + 1

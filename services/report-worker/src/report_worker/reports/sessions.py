@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import asyncpg
 
@@ -25,7 +25,7 @@ SOURCE_ERRORS = (
 """What a data source's driver raises."""
 
 _GONE_ERRORS = (
-    asyncpg.PostgresConnectionError,
+    asyncpg.ConnectionDoesNotExistError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
@@ -41,6 +41,8 @@ _PINNED_SETTINGS = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
+    # The driver loses rows of a COPY in whose midst the server says anything else.
+    "client_min_messages": "error",
 }
 """Sent when connecting, which makes them what RESET goes back to."""
 
@@ -55,9 +57,6 @@ _FIRST_VERSION_THAT_TIMES_EACH_STATEMENT = 13
 # DISCARD ALL can't stand in one round trip with anything else.
 _END = "ROLLBACK; RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_advisory_unlock_all()"
 _END_LIMIT = 10.0
-
-_ALIVE_FOR: Final = 1.0
-"""Seconds for which a connection that has just answered is believed to lead to its server."""
 
 
 @dataclass(slots=True)
@@ -91,12 +90,14 @@ class Session:
         *,
         statement_limit: float,
         connect_limit: float,
+        trust: float,
     ) -> None:
         self.link = link
         self._connect = connect
         self._check = check
         self._statement_limit = statement_limit
         self._connect_limit = connect_limit
+        self._trust = trust
         self._has_begun = False
         self._has_ended = False
 
@@ -117,6 +118,7 @@ class Session:
             await self._connect_anew()
             await self.connection.execute(self._begin, timeout=self._connect_limit)
         self._has_begun = True
+        self._note_answer()
         if self._check is not None and not self._is_checked:
             await self._check.look(self.connection)
             self.link.checked.add(self._check.name)
@@ -145,11 +147,15 @@ class Session:
             await self.begin()
             await self._copy(statement, noted)
         self._has_ended = True
+        self._note_answer()
 
     async def end(self) -> None:
         """End the transaction, if there is one, and make the connection as new."""
         if self._has_begun and not self._has_ended:
             await self.connection.execute(_END, timeout=_END_LIMIT)
+            self._note_answer()
+
+    def _note_answer(self) -> None:
         self.link.answered_at = asyncio.get_running_loop().time()
 
     @property
@@ -176,7 +182,7 @@ class Session:
         """
         silent = asyncio.get_running_loop().time() - self.link.answered_at
         is_timed = self._server_version >= _FIRST_VERSION_THAT_TIMES_EACH_STATEMENT
-        return is_timed and silent < _ALIVE_FOR
+        return is_timed and silent < self._trust
 
     async def _copy(self, statement: str, output: Callable[[bytes], Awaitable[None]]) -> None:
         parts = (statement, _END) if self._has_begun else (self._begin, statement, _END)
@@ -208,11 +214,13 @@ class SourceSessions:
         connect_limit: float = 10.0,
         idle_limit: float = 20.0,
         age_limit: float = 300.0,
+        trust: float = 1.0,
     ) -> None:
         self._urls = urls
         self.connect_limit = connect_limit
         self._idle_limit = idle_limit
         self._age_limit = age_limit
+        self._trust = trust
         self._kept: dict[str, tuple[_Link, asyncio.TimerHandle]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -239,6 +247,7 @@ class SourceSessions:
             check,
             statement_limit=statement_limit,
             connect_limit=self.connect_limit,
+            trust=self._trust,
         )
         try:
             yield session

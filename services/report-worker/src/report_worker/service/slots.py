@@ -194,9 +194,10 @@ class Slots:
     def _settle(self, running: Running, task: "asyncio.Task[Outcome]") -> None:
         """Take an attempt out of its slot; one that was stopped has no failure of its own."""
         del self._running[running.attempt.token]
-        self._pace.note(running.ran)
         outcome: Outcome | Cancelled | None
         outcome = None if task.cancelled() else task.result()
+        if not isinstance(outcome, Released):  # which waited for a child in vain
+            self._pace.note(running.ran)
         if running.is_stopping and not isinstance(outcome, Generated):
             outcome = running.stopped_as
         if outcome is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from html import escape
 from itertools import count
 
@@ -39,7 +39,7 @@ from report_worker.reports.pdf.table import (
     measure,
     paginate,
 )
-from report_worker.reports.pdf.text import one_line
+from report_worker.reports.pdf.text import TextMetrics, one_line
 from report_worker.reports.pdf.totals import TotalRow, chart_points, total_rows
 from report_worker.reports.report import ReportSpec
 from shared.catalogue import ColumnType
@@ -60,7 +60,7 @@ class Document:
         self._spec = spec
         self._type = spec.report_type
         self._columns = self._type.columns
-        self._metrics = fonts.metrics
+        self._metrics = TextMetrics(fonts.advances)
         self._points = self._chart_points(rows)
         self._decimals = [
             max((decimals_of(row[index]) for row in rows), default=0) if column.is_numeric else 0
@@ -71,7 +71,8 @@ class Document:
         self._rows += [self._total_cells(total) for total in self._total_rows(rows)]
         self._grid = choose_grid(measure(self._columns, self._rows, self._metrics))
         self._line_counts = line_counts(self._rows, self._grid, self._metrics)
-        self._cell = lru_cache(_REMEMBERED_CELLS)(self._written_cell)
+        written_cell = partial(_written_cell, self._grid, self._metrics)
+        self._cell = lru_cache(_REMEMBERED_CELLS)(written_cell)
         self._meta = [*self._meta_lines(), *self._notices(fonts)]
         self._pages = self._paginated()
 
@@ -250,13 +251,14 @@ class Document:
         cells = "".join(map(self._cell, count(), self._rows[index]))
         return f'<div class="row h{self._line_counts[index]}{self._row_class(index)}">{cells}</div>'
 
-    def _written_cell(self, column: int, text: str) -> str:
-        return _cell(column, cell_lines(text, column, self._grid, self._metrics))
-
     def _row_class(self, index: int) -> str:
         if index >= self.row_count:
             return " total first" if index == self.row_count else " total"
         return " odd" if index % 2 else ""
+
+
+def _written_cell(grid: Grid, metrics: TextMetrics, column: int, text: str) -> str:
+    return _cell(column, cell_lines(text, column, grid, metrics))
 
 
 def _cell(column: int, lines: Sequence[str]) -> str:

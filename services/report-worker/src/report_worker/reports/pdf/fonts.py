@@ -22,7 +22,7 @@ from fontTools.ttLib import (  # type: ignore[import-untyped] # the package has 
     TTLibError,
 )
 
-from report_worker.reports.pdf.text import TextMetrics, is_invisible
+from report_worker.reports.pdf.text import is_invisible
 
 FAMILIES = '"Noto Sans", "FiraGO", "Noto Sans CJK SC", "Noto Sans Symbols2", sans-serif'
 
@@ -60,16 +60,14 @@ class Fonts:
         self._text_font = text_font
 
     @cached_property
-    def metrics(self) -> TextMetrics:
-        """Widths of the text face's characters."""
+    def advances(self) -> dict[str, float]:
+        """Widths of the text face's characters, in em."""
         with TTFont(self._text_font, lazy=True) as font:
             units, advances = font["head"].unitsPerEm, font["hmtx"]
-            return TextMetrics(
-                {
-                    chr(point): advances[glyph][0] / units
-                    for point, glyph in font.getBestCmap().items()
-                }
-            )
+            return {
+                chr(point): advances[glyph][0] / units
+                for point, glyph in font.getBestCmap().items()
+            }
 
     def missing(self, characters: Iterable[str]) -> set[str]:
         """Which of the characters no font has; fonts are looked into one by one until all are."""
