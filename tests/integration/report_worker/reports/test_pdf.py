@@ -86,10 +86,12 @@ async def test_pages_set_while_others_are_drawn_come_out_the_same_each_time(make
         assert (await make(kind, "PDF")).content == first.content
 
 
-async def test_characters_that_no_font_has_are_named(make: Make) -> None:
+async def test_characters_that_no_font_has_are_named_in_their_own_report(make: Make) -> None:
     sql = "SELECT U&'\\+013000 alone' AS t"
     (text,) = pages(await make(report_type(sql, {"t": "text"}), "PDF"))
     assert "Shown as boxes, for want of a font: U+13000" in text
+    (other,) = pages(await make(report_type("SELECT 'plain' AS t", {"t": "text"}), "PDF"))
+    assert "for want of a font" not in other
 
 
 @pytest.mark.parametrize("columns", [1, 12, 60])
