@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack
 
@@ -29,6 +30,13 @@ from tests.support.stack import (
     run_stack,
     stack_files,
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse tests of one id: processes that share the tests would run one of them alone."""
+    ids = Counter(item.nodeid for item in items)
+    if repeated := [name for name, times in ids.items() if times > 1]:
+        raise pytest.UsageError(f"several tests have the same id: {', '.join(repeated)}")
 
 
 @pytest.fixture(scope="session")
