@@ -204,7 +204,8 @@ class SourceSessions:
     """Opens sessions with the sources (name -> URL); all limits in seconds.
 
     A connection is closed when nobody used it for `idle_limit`, or after use where it is older
-    than `age_limit`: what is known of the source isn't believed for longer.
+    than `age_limit`: what is known of the source isn't believed for longer. For `trust` after it
+    has answered, a connection is believed to lead to its server.
     """
 
     def __init__(
