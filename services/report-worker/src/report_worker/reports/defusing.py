@@ -14,8 +14,8 @@ _BEFORE_A_CELL: Final = frozenset((b",", b"\n"))
 _MINUS: Final = ord("-")
 _APOSTROPHE: Final = b"'"
 
-# Bytes of one class become one byte, so that one search finds them all, in a fourth of the time
-# that a regular expression takes.
+# Bytes of one class become one byte, so that one search finds them all, in half of the time that
+# regular expressions take.
 _CLASSES: Final = bytes.maketrans(_STARTS + b"\n", b"=" * len(_STARTS) + b",")
 _START_OF_A_CELL: Final = b",="
 

@@ -45,8 +45,7 @@ class Snapshot:
         self, select: str, options: str, output: Callable[[bytes], Awaitable[None]]
     ) -> None:
         """Hand on what COPY gives of a query, message by message; nothing comes after it."""
-        # The line breaks keep a comment at the query's end to itself.
-        await self.session.copy(f"COPY (\n{select}\n) TO STDOUT ({options})", output)
+        await self.session.copy(f"COPY ({select}) TO STDOUT ({options})", output)
 
     async def cursor(self, select: str) -> asyncpg.cursor.Cursor:
         """Open a cursor on a query."""
