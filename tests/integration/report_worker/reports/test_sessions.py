@@ -1,7 +1,9 @@
 """Sessions with data sources: kept between reports, as new for each, and dropped when in doubt."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -12,9 +14,14 @@ from hypothesis import strategies as st
 
 from report_worker.reports import ReportError
 from report_worker.reports.literals import literal
-from report_worker.reports.sessions import SOURCE_ERRORS, SourceSessions
+from report_worker.reports.sessions import (
+    SOURCE_ERRORS,
+    SourceSessions,
+    pass_over_abandoned_copies,
+)
 from shared.catalogue import Binding, SqlType
 from tests.integration.report_worker.reports.conftest import Make, report_type
+from tests.support.relay import GOODBYE, Relay
 from tests.support.servers import DatabaseUrls, LocalPostgres
 
 LIMIT = 60.0
@@ -227,6 +234,48 @@ async def test_a_connection_that_dies_in_a_session_is_a_failure_of_the_source(
 
     with pytest.raises(SOURCE_ERRORS):
         await die_and_go_on()
+
+
+@contextmanager
+def exception_handler_of_a_child() -> Iterator[None]:
+    """Handle what nobody awaits as the loop of a child does."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(pass_over_abandoned_copies)
+    yield
+    loop.set_exception_handler(before)
+
+
+async def test_what_else_nobody_awaits_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    with exception_handler_of_a_child():
+        for failed in (
+            asyncio.create_task(fail(asyncpg.ConnectionDoesNotExistError("lost"))),
+            asyncio.create_task(fail(OSError("broken"))),
+        ):
+            await asyncio.wait([failed])
+        del failed
+        gc.collect()
+    assert len(caplog.messages) == 2
+
+
+@WAYS
+async def test_a_server_that_says_goodbye_on_an_idle_connection_costs_no_report(
+    database: DatabaseUrls, admin: asyncpg.Connection, caplog: pytest.LogCaptureFixture, way: Way
+) -> None:
+    relay = Relay(database.report_source)
+    with exception_handler_of_a_child():
+        async with relay.listening() as url:
+            sessions = SourceSessions({"orders": url})
+            before = await ask(sessions)
+            relay.say(GOODBYE)
+            await admin.fetchval("SELECT 1")  # takes many turns of the loop, and it is read in one
+            assert int(await way(sessions)) != before
+            await sessions.close()
+        gc.collect()
+    assert caplog.messages == []
 
 
 @WAYS

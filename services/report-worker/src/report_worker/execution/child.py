@@ -37,6 +37,7 @@ from report_worker.reports import (
     discard_artifact,
     generate,
     open_store,
+    pass_over_abandoned_copies,
     storable,
 )
 from shared.catalogue import Catalogue
@@ -78,6 +79,7 @@ def _die_with_parent() -> None:
 
 
 async def _serve(connection: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(pass_over_abandoned_copies)
     orders: asyncio.Queue[bytes | None] = asyncio.Queue()
     channel = await open_channel(
         connection, on_frame=orders.put_nowait, on_end=lambda: orders.put_nowait(None)

@@ -6,7 +6,7 @@ from report_worker.reports.errors import ErrorCode, ReportError
 from report_worker.reports.generation import generate
 from report_worker.reports.progress import ProgressReporter
 from report_worker.reports.report import GeneratedReport, ReportSpec, TimeLimits
-from report_worker.reports.sessions import SourceSessions
+from report_worker.reports.sessions import SourceSessions, pass_over_abandoned_copies
 from report_worker.reports.storable import storable
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "discard_artifact",
     "generate",
     "open_store",
+    "pass_over_abandoned_copies",
     "storable",
 ]

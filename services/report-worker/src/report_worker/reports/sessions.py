@@ -200,6 +200,19 @@ class Session:
         self.link = await self._connect()
 
 
+def pass_over_abandoned_copies(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Be the loop's exception handler, and leave out what the driver forgets of a failed COPY.
+
+    Where the server's last word came while the connection was idle, a COPY fails before the driver
+    waits for its answer, and the future for it ends unseen with the connection. The failure itself
+    was raised, and answered with another connection.
+    """
+    error, future = context.get("exception"), context.get("future")
+    is_lost = isinstance(error, asyncpg.ConnectionDoesNotExistError)
+    if not (is_lost and type(future) is asyncio.Future):  # a task is somebody else's
+        loop.default_exception_handler(context)
+
+
 class SourceSessions:
     """Opens sessions with the sources (name -> URL); all limits in seconds.
 
