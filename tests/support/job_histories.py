@@ -104,8 +104,9 @@ progresses = build(
 )
 
 deletions = build(DeleteRequested, **_job, requested_at=moments)
+any_request = build(ReportRequested, **_job, request=requests)
 living_event: st.SearchStrategy[AnyJobEvent] = st.one_of(
-    build(ReportRequested, **_job, request=requests),
+    any_request,
     build(RetryRequested, **_job, request=requests, requested_at=moments),
     build(CancelRequested, **_job, requested_at=moments),
     build(

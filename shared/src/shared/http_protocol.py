@@ -174,6 +174,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._phase is _Phase.BODY:
             self._close_unfinished()
 
+    def has_come_whole(self) -> bool:
+        """Tell whether all requests that have begun to come are here to their ends."""
+        return self._phase is _Phase.DONE
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser stopped at, for its reason or for ours."""
         status, detail = self._refusal or (HTTPStatus.BAD_REQUEST, msg)

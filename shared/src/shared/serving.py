@@ -1,8 +1,9 @@
-"""The HTTP server of a service: uvicorn, and two things that ASGI has no word for.
+"""The HTTP server of a service: uvicorn, and three things that ASGI has no word for.
 
 What answers for long has to hear of a shutdown while the server still waits for it: a lifespan
-may leave a function in its state under `STOPPING`, called when the server begins to stop. And a
-client that stopped reading has to be cut off, since a polite close waits for it: `cut_off`.
+may leave a function in its state under `STOPPING`, called when the server begins to stop. A
+client that stopped reading has to be cut off, since a polite close waits for it: `cut_off`. And
+who reads a body needs no clock for one that is there: `has_come_whole`.
 """
 
 import socket
@@ -18,6 +19,7 @@ from shared.settings import ServerSettings
 
 STOPPING: Final = "stopping"
 _CUT_OFF: Final = "report_jobs.cut_off"
+_WHOLE: Final = "report_jobs.whole"
 _START_FAILED: Final = 3  # as `uvicorn.run` exits
 _KEEP_ALIVE_SECONDS: Final = 75
 
@@ -38,7 +40,10 @@ class _Protocol(BoundedHttpProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {_CUT_OFF: {"abort": self.transport.abort}}
+        self.scope["extensions"] = {
+            _CUT_OFF: {"abort": self.transport.abort},
+            _WHOLE: {"is_whole": self.has_come_whole},
+        }
 
 
 def configure(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
@@ -81,3 +86,9 @@ def cut_off(scope: Scope) -> None:
     abort = scope.get("extensions", {}).get(_CUT_OFF, {}).get("abort")
     if abort is not None:  # another server's connection ends when the application raises
         abort()
+
+
+def has_come_whole(scope: Scope) -> bool:
+    """Tell whether the request is here to its end; with another server that isn't known."""
+    is_whole = scope.get("extensions", {}).get(_WHOLE, {}).get("is_whole")
+    return is_whole is not None and bool(is_whole())

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from local_stack.polling import poll_until
-from shared.serving import STOPPING, cut_off
+from shared.serving import STOPPING, cut_off, has_come_whole
 from tests.support.serving import serving
 
 
@@ -71,3 +72,39 @@ async def test_a_client_that_reads_nothing_is_cut_off_with_what_is_still_to_be_s
 
         await poll_until(is_closed, seconds=30)
         writer.close()
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_whole"),
+    [
+        (HEAD + b"\r\nbody", True),
+        (HEAD + b"\r\nbod", False),
+        (HEAD + b"\r\n", False),
+        (HEAD + b"Expect: 100-continue\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD + b"\r\nbody", True),
+    ],
+)
+async def test_it_is_known_whether_a_request_has_come_whole(sent: bytes, *, is_whole: bool) -> None:
+    found: list[bool] = []
+
+    async def look(scope: Scope, _receive: Receive, send: Send) -> None:
+        found.append(has_come_whole(scope))
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    async with serving(Starlette(routes=[Mount("/", look)])) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(sent)
+        async with asyncio.timeout(30):
+            await reader.readuntil(b" 204 ")
+        writer.close()
+    assert found[0] is is_whole
+
+
+async def test_a_server_of_another_kind_tells_nothing_of_what_has_come() -> None:
+    assert not has_come_whole({"type": "http"})

@@ -127,7 +127,7 @@ async def test_a_job_accepted_once_is_answered_although_its_type_is_no_more(
     later = FakeGateway(clock=gateway.clock, bus=gateway.bus, keys=gateway.keys, report_types=())
     keyed = later.application().state.services.keyed_submissions
     again = await keyed.submit(request, "default", "k", trace)
-    assert (again.job, again.is_replay) == (first.job, True)
+    assert (again.event, again.is_replay) == (first.event, True)
 
 
 async def test_keys_belong_to_their_tenant(gateway: FakeGateway) -> None:
@@ -136,7 +136,7 @@ async def test_keys_belong_to_their_tenant(gateway: FakeGateway) -> None:
     trace = "00-" + "1" * 32 + "-" + "1" * 16 + "-01"
     mine = await keyed.submit(request, "mine", "k", trace)
     theirs = await keyed.submit(request, "theirs", "k", trace)
-    assert mine.job.job_id != theirs.job.job_id
+    assert mine.event.job_id != theirs.event.job_id
     assert not theirs.is_replay
 
 

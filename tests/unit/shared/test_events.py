@@ -13,6 +13,7 @@ from shared.events import (
     AnyJobEvent,
     AttemptOutcome,
     JobAttemptEnded,
+    JobCompleted,
     JobFailed,
     JobStarted,
     RequestedDateRange,
@@ -66,6 +67,17 @@ def test_events_of_other_jobs_runs_attempts_types_and_sequences_have_other_ids()
 
 def test_end_of_a_run_is_one_event_whichever_attempt_brings_it_about() -> None:
     assert event_id(history(attempt=1).completed(1)) == event_id(history(attempt=3).completed(1))
+
+
+@given(event=any_event)
+def test_ids_are_uuids_of_their_own_namespace(event: AnyJobEvent) -> None:
+    namespace = uuid.UUID("6f0d4b4e-7a0c-5f0e-9d53-1c1b1c3f6a11")
+    is_end = isinstance(event, JobCompleted | JobFailed)
+    attempt = 0 if is_end else getattr(event, "attempt", 0)
+    sequence = 0 if is_end else getattr(event, "sequence", 0)
+    kind = type(event).__name__
+    name = f"{event.job_id}/{event.run}/{attempt}/{kind}/{sequence}"
+    assert event_id(event) == uuid.uuid5(namespace, name)
 
 
 def test_derivation_never_changes() -> None:

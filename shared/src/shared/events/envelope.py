@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final, get_args
 
 from pydantic import ValidationError
@@ -31,6 +32,8 @@ from shared.events.payloads import (
 from shared.topics import Topic
 
 _NAMESPACE: Final = uuid.UUID("6f0d4b4e-7a0c-5f0e-9d53-1c1b1c3f6a11").bytes
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""The first digit of a UUID's fourth group: two bits of the hash are replaced (RFC 9562)."""
 _NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """An escape that isn't itself escaped. JSON has no other spelling for NUL."""
 
@@ -106,11 +109,16 @@ def event_id(event: JobEvent) -> uuid.UUID:
     The end of a run belongs to the run, whichever attempt brought it about: a worker whose
     database forgot the end and that runs the job again tells of the same end.
     """
+    return uuid.UUID(_id_of(event))
+
+
+def _id_of(event: JobEvent) -> str:
+    """Return the id as text: what uuid5 gives, in a third of the time; every event passes here."""
     attempt, sequence = _number(event)
     name = f"{event.job_id}/{event.run}/{attempt}/{type(event).__name__}/{sequence}"
-    # What uuid5 of the same namespace gives, in half the time; every event passes here.
-    digest = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()
-    return uuid.UUID(bytes=digest[:16], version=5)
+    hashed = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[hashed[16]]
+    return f"{hashed[:8]}-{hashed[8:12]}-5{hashed[13:16]}-{variant}{hashed[17:20]}-{hashed[20:32]}"
 
 
 def _number(event: JobEvent) -> tuple[int, int]:
@@ -129,15 +137,11 @@ def encode(
 ) -> OutgoingMessage:
     """Wrap `event` as it goes to its topic, keyed by job id; `source` is the writing service."""
     headers = {
-        "ce_specversion": "1.0",
-        "ce_id": str(event_id(event)),
-        "ce_source": f"/report-jobs/{source}",
-        "ce_type": type_name(type(event)),
+        **_common_headers(type(event), source),
+        "ce_id": _id_of(event),
         "ce_subject": event.job_id,
         "ce_time": rfc3339(time),
-        "ce_dataschema": schema_id(type(event)),
         "ce_tenant": event.tenant,
-        "content-type": "application/json",
     }
     if traceparent:
         headers["traceparent"] = traceparent
@@ -147,6 +151,17 @@ def encode(
         value=event.model_dump_json(by_alias=True).encode(),
         headers=headers,
     )
+
+
+@cache
+def _common_headers(event_type: type[JobEvent], source: str) -> dict[str, str]:
+    return {
+        "ce_specversion": "1.0",
+        "ce_source": f"/report-jobs/{source}",
+        "ce_type": type_name(event_type),
+        "ce_dataschema": schema_id(event_type),
+        "content-type": "application/json",
+    }
 
 
 def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from gateway.domain import RequestRefusedError
 from gateway.routes.contract import GenerateReportRequest
 from gateway.routes.problems import ProblemError, ProblemType
 from gateway.routes.violations import from_validation
+from shared.serving import has_come_whole
 
 MAX_BODY_BYTES: Final = 64 * 1024
 _CLOSE: Final = {"connection": "close"}
@@ -91,19 +92,25 @@ def _check_declared_length(content_length: str | None) -> None:
 
 
 async def _read(request: Request, seconds: float) -> bytes:
-    body = b""
+    if has_come_whole(request.scope):  # as nearly always
+        return await _collect(request)
     try:
         async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_large()
+            return await _collect(request)
     except TimeoutError:
         raise ProblemError(
             ProblemType.BODY_TIMEOUT,
             f"The body has to be complete within {seconds:g} seconds.",
             headers=_CLOSE,
         ) from None
+
+
+async def _collect(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
     return body
 
 

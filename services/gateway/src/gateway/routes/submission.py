@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from gateway.routes import examples, idempotency, problems
 from gateway.routes.body import read_report_request
-from gateway.routes.contract import ReportJob, ReportValidation
+from gateway.routes.contract import ReportJob, ReportValidation, accepted_json
 from gateway.routes.direct import DirectRoute
 from gateway.routes.problems import ProblemType
 from gateway.routes.resource import JsonAnswer
@@ -130,23 +130,21 @@ async def generate_report(request: Request, tenant: Submitter) -> Response:
     key = idempotency.read_key(request)
     if asked.validate_only:
         services.submissions.check(asked)
-        return _json(ReportValidation(request=asked), 200, {})
+        return _json(ReportValidation(request=asked).json_bytes(), 200, {})
     traceparent = accepted_traceparent(request.headers.get("traceparent"))
     if key is None:
-        job, replayed = await services.submissions.submit(asked, tenant, traceparent), {}
+        event, replayed = await services.submissions.submit(asked, tenant, traceparent), {}
     else:
         accepted = await services.keyed_submissions.submit(asked, tenant, key, traceparent)
-        job, replayed = accepted.job, _REPLAYED if accepted.is_replay else {}
-    view = services.jobs.view(job)
+        event, replayed = accepted.event, _REPLAYED if accepted.is_replay else {}
     headers = {
-        "location": f"{services.path_prefix}/report-jobs/{job.job_id}",
-        "retry-after": str(view.retry_after),
+        "location": f"{services.path_prefix}/report-jobs/{event.job_id}",
+        "retry-after": str(services.jobs.poll_interval(event.created_at)),
     }
-    return _json(ReportJob.of(view), 202, {**headers, **replayed})
+    job = accepted_json(event, services.jobs.expiry(event.created_at))
+    return _json(job, 202, {**headers, **replayed})
 
 
-def _json(
-    resource: ReportJob | ReportValidation, status: int, headers: Mapping[str, str]
-) -> Response:
+def _json(body: bytes, status: int, headers: Mapping[str, str]) -> Response:
     fields = {**headers, "cache-control": "no-store"}
-    return JsonAnswer(resource.json_bytes(), fields.items(), status)
+    return JsonAnswer(body, fields.items(), status)

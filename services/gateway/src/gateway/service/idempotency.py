@@ -15,7 +15,6 @@ import structlog
 
 from gateway.domain import (
     IdempotencyKeyReusedError,
-    Job,
     KeyedRequest,
     KeysUnavailableError,
     RememberedRequest,
@@ -23,7 +22,7 @@ from gateway.domain import (
     TooManyActiveJobsError,
     fingerprint,
 )
-from gateway.service.submissions import Submissions, accepted
+from gateway.service.submissions import Submissions
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.events import ReportRequested
@@ -53,9 +52,9 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The job that a request became, as it was answered the first time."""
+    """What made a request a job the first time."""
 
-    job: Job
+    event: ReportRequested
     is_replay: bool
 
 
@@ -94,7 +93,7 @@ class KeyedSubmissions:
             await self._submissions.publish(event, remembered.message)
             self._acknowledged.add((tenant, key))
             self._wake.set()
-        return Accepted(accepted(event), is_replay=not remembered.is_new)
+        return Accepted(event, is_replay=not remembered.is_new)
 
     async def run_acknowledger(self) -> None:
         """Note acknowledgements for ever: each round takes all that came during the last.

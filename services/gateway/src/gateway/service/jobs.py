@@ -110,7 +110,7 @@ class Jobs:
 
     def view(self, job: Job) -> JobView:
         """Add what depends on the time and on this deployment: expiry, link, poll interval."""
-        expires_at = job.created_at + self.retention
+        expires_at = self.expiry(job.created_at)
         is_completed = job.status is JobStatus.COMPLETED
         return JobView(
             job=job,
@@ -121,7 +121,15 @@ class Jobs:
 
     def retry_after(self, job: Job) -> int | None:
         """Return how many seconds to wait before asking again; None once it has ended."""
-        return None if job.status.is_terminal else poll_interval(self.clock() - job.created_at)
+        return None if job.status.is_terminal else self.poll_interval(job.created_at)
+
+    def poll_interval(self, created_at: datetime) -> int:
+        """Return how many seconds to wait before asking again for a job that hasn't ended."""
+        return poll_interval(self.clock() - created_at)
+
+    def expiry(self, created_at: datetime) -> datetime:
+        """Return the moment from which on a job is gone."""
+        return created_at + self.retention
 
     def _kept(self, text: str) -> JobId:
         if not is_well_formed(text):

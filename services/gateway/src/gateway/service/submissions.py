@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from gateway.domain import Job, OverloadedError, RequestRefusedError
+from gateway.domain import OverloadedError, RequestRefusedError
 from gateway.metrics import SubmissionMetrics
 from gateway.service.active_jobs import ActiveJobs
 from shared.bus import BusUnavailableError
@@ -47,8 +47,12 @@ class Submissions:
     clock: Clock
     metrics: SubmissionMetrics
 
-    async def submit(self, request: ReportRequest, tenant: str, traceparent: str) -> Job:
+    async def submit(
+        self, request: ReportRequest, tenant: str, traceparent: str
+    ) -> ReportRequested:
         """Accept a request as a new job of `tenant`; nothing is published for one refused.
+
+        Return what was published.
 
         Raises:
             RequestRefusedError: with everything that is wrong with the request.
@@ -60,7 +64,7 @@ class Submissions:
         self.admit(request, tenant)
         event = _requested(request, self.job_ids.new(tenant), tenant)
         await self.publish(event, self._encoded(event, traceparent))
-        return accepted(event)
+        return event
 
     def check(self, request: ReportRequest) -> None:
         """Raise RequestRefusedError, with everything that is wrong, unless it can be a job."""
@@ -124,13 +128,6 @@ class Submissions:
             except CallbackUrlError as error:
                 found.append(Violation(field="/callbackUrl", code=error.code, message=str(error)))
         return found
-
-
-def accepted(event: ReportRequested) -> Job:
-    """Return the job that a request has become, as its 202 shows it."""
-    return Job.pending(
-        JobId(event.job_id), event.created_at, report_type=event.report_type, format=event.format
-    )
 
 
 def _requested(request: ReportRequest, job_id: JobId, tenant: str) -> ReportRequested:
