@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-from contextlib import suppress
 from typing import BinaryIO, Final, cast
 
 import structlog
@@ -30,13 +29,18 @@ class _Unfailing:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
+    # `suppress` would take as long as the writing; there is a line for each job's request.
     def write(self, line: bytes) -> None:
-        with suppress(OSError):
+        try:
             self._stream.write(line)
+        except OSError:
+            return
 
     def flush(self) -> None:
-        with suppress(OSError):
+        try:
             self._stream.flush()
+        except OSError:
+            return
 
 
 def configure_logging(*, service: str, level: str) -> None:
