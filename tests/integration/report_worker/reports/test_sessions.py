@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -20,7 +21,7 @@ from report_worker.reports.sessions import (
     pass_over_abandoned_copies,
 )
 from shared.catalogue import Binding, SqlType
-from tests.integration.report_worker.reports.conftest import Make, report_type
+from tests.integration.report_worker.reports.conftest import Make, files_in, report_type
 from tests.support.relay import GOODBYE, Relay
 from tests.support.servers import DatabaseUrls, LocalPostgres
 
@@ -173,6 +174,26 @@ async def test_a_source_that_has_something_to_say_costs_no_row(
     )
     rows = await ask_by_copy(sources, "SELECT shop.chatty(n) FROM generate_series(1, 500) AS n")
     assert rows.split() == [str(n) for n in range(1, 501)]
+
+
+@pytest.mark.parametrize(
+    "said", ["RAISE INFO 'row %', n", "SET client_min_messages = notice; RAISE NOTICE '%', n"]
+)
+async def test_a_report_in_whose_midst_a_source_speaks_all_the_same_fails(
+    make: Make, admin: asyncpg.Connection, artifacts: Path, said: str
+) -> None:
+    await admin.execute(
+        "CREATE FUNCTION shop.loud(n int) RETURNS int LANGUAGE plpgsql AS"
+        f" $$ BEGIN {said}; RETURN n; END $$"
+    )
+    kind = report_type(
+        "SELECT shop.loud(n) AS n FROM generate_series(1, 500) AS n", {"n": "integer"}
+    )
+    for _ in range(2):  # over a new connection, and over one that was kept
+        with pytest.raises(ReportError, match="RAISE INFO") as failure:
+            await make(kind)
+        assert not failure.value.transient
+    assert files_in(artifacts) == []
 
 
 @pytest.mark.parametrize(("trust", "tried"), [(60.0, []), (0.0, ["BEGIN"])])

@@ -101,6 +101,16 @@ def query_failed() -> ReportError:
     )
 
 
+def rows_interrupted() -> ReportError:
+    """The data source said something else between the rows: the driver may have lost some."""
+    return ReportError(
+        ErrorCode.GENERATION_FAILED,
+        "This report type's query sends messages (RAISE INFO) among its rows, so that rows could be"
+        " missing. Its operator has to remove them.",
+        transient=False,
+    )
+
+
 def declared_wrongly(report_type: str, reason: str) -> ReportError:
     """The catalogue's file says one thing about the query's columns, the data source another."""
     return ReportError(

@@ -15,6 +15,8 @@ from typing import Any
 
 import asyncpg
 
+from report_worker.reports.errors import rows_interrupted
+
 SOURCE_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -41,7 +43,8 @@ _PINNED_SETTINGS = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
-    # The driver loses rows of a COPY in whose midst the server says anything else.
+    # The driver loses rows of a COPY in whose midst the server says anything else. What is of level
+    # INFO is said all the same, and SQL may change the setting: see `_copy`.
     "client_min_messages": "error",
 }
 """Sent when connecting, which makes them what RESET goes back to."""
@@ -69,6 +72,12 @@ class _Link:
     is_kept: bool = False
     """Whether a report used it before this one: then it may have died since."""
     checked: set[str] = field(default_factory=set)
+    remarks: int = 0
+    """What the server has said beside its answers."""
+
+    def note_remark(self, _connection: object, _message: object) -> None:
+        """Count one; called before the statement in which it was said is seen to end."""
+        self.remarks += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,8 @@ class Session:
 
     async def copy(self, statement: str, output: Callable[[bytes], Awaitable[None]]) -> None:
         """Hand the output of a COPY TO STDOUT to `output`, and end the transaction.
+
+        It fails as a report does where the server said anything beside the rows.
 
         A report without many rows costs little else than its round trips, so that there is one
         where BEGIN needn't find out first whether the connection leads anywhere.
@@ -187,8 +198,11 @@ class Session:
     async def _copy(self, statement: str, output: Callable[[bytes], Awaitable[None]]) -> None:
         parts = (statement, _END) if self._has_begun else (self._begin, statement, _END)
         connection: Any = self.connection
+        before = self.link.remarks
         # The public method builds one statement of its own, in a round trip of its own.
         await connection._copy_out("; ".join(parts), output, None)  # noqa: SLF001
+        if self.link.remarks > before:
+            raise rows_interrupted()
 
     async def _connect_anew(self) -> None:
         """Replace a connection that died while nobody used it.
@@ -292,7 +306,9 @@ class SourceSessions:
             server_settings=_PINNED_SETTINGS,
         )
         now = asyncio.get_running_loop().time()
-        return _Link(connection, connected_at=now, answered_at=now)
+        link = _Link(connection, connected_at=now, answered_at=now)
+        connection.add_log_listener(link.note_remark)
+        return link
 
     def _keep(self, source: str, link: _Link) -> None:
         loop = asyncio.get_running_loop()
