@@ -12,6 +12,8 @@ from shared.catalogue import load_catalogue
 from shared.commands import OwnCommand, ServiceSettings, run_service
 from shared.database import migrations
 
+pytestmark = pytest.mark.usefixtures("own_logging")
+
 SECRET = "postgresql://user:s3cret@127.0.0.1:9/none"
 
 

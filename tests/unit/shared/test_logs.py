@@ -2,25 +2,21 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from shared.telemetry.logs import configure_logging
 
+pytestmark = pytest.mark.usefixtures("own_logging")
+
 
 @pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.BytesIO]:
+def stream(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, write_through=True))
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     configure_logging(service="test", level="INFO")
-    yield written
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return written
 
 
 def test_a_line_is_one_json_object(stream: io.BytesIO) -> None:
@@ -79,12 +75,12 @@ def test_a_stream_that_fails_does_not_fail_the_caller(monkeypatch: pytest.Monkey
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(Full(), write_through=True))  # type: ignore[type-var]
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     configure_logging(service="test", level="INFO")
-    try:
-        structlog.get_logger("x").info("nowhere to go")
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
+    structlog.get_logger("x").info("nowhere to go")
+
+
+def test_a_stream_that_is_closed_does_not_fail_the_caller(stream: io.BytesIO) -> None:
+    log = structlog.get_logger("x")
+    log.info("still there")
+    stream.close()
+    log.info("nowhere to go")

@@ -24,7 +24,10 @@ _EXCEPTIONS: Final = structlog.processors.ExceptionRenderer(
 
 
 class _Unfailing:
-    """A stream for logs: a full disk or a reader that is gone must not end what is logged about."""
+    """A stream for logs: a full disk or a reader that is gone must not end what is logged about.
+
+    Nor must a stream that is closed, as it is while a process ends.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -33,13 +36,13 @@ class _Unfailing:
     def write(self, line: bytes) -> None:
         try:
             self._stream.write(line)
-        except OSError:
+        except (OSError, ValueError):
             return
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except OSError:
+        except (OSError, ValueError):
             return
 
 
