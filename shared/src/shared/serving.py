@@ -45,6 +45,12 @@ class _Protocol(BoundedHttpProtocol):
             _WHOLE: {"is_whole": self.has_come_whole},
         }
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.scope:
+            # They refer to this connection, which would last until the next garbage collection.
+            self.scope["extensions"] = {}
+
 
 def configure(app: ASGIApp, settings: ServerSettings) -> uvicorn.Config:
     """Return how `app` is served."""

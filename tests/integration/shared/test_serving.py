@@ -1,6 +1,8 @@
 """The HTTP server of every service, over real connections."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -87,6 +89,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
         (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n", False),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD + b"\r\nbody", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD, False),
     ],
 )
 async def test_it_is_known_whether_a_request_has_come_whole(sent: bytes, *, is_whole: bool) -> None:
@@ -104,6 +107,30 @@ async def test_it_is_known_whether_a_request_has_come_whole(sent: bytes, *, is_w
             await reader.readuntil(b" 204 ")
         writer.close()
     assert found[0] is is_whole
+
+
+async def test_a_closed_connection_is_gone_without_a_garbage_collection() -> None:
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    async with serving(Starlette(routes=[Mount("/", answer)])) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(30):
+            await reader.readuntil(b" 204 ")
+        connections = [weakref.ref(one) for one in served.server.server_state.connections]
+
+        async def is_gone() -> bool:
+            return all(connection() is None for connection in connections)
+
+        gc.disable()
+        try:
+            writer.close()
+            await poll_until(is_gone, seconds=30)
+        finally:
+            gc.enable()
+    assert len(connections) == 1
 
 
 async def test_a_server_of_another_kind_tells_nothing_of_what_has_come() -> None:

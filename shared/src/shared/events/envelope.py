@@ -113,7 +113,7 @@ def event_id(event: JobEvent) -> uuid.UUID:
 
 
 def _id_of(event: JobEvent) -> str:
-    """Return the id as text: what uuid5 gives, in a third of the time; every event passes here."""
+    """Return the id as text: what uuid5 gives, in half the time; every event passes here."""
     attempt, sequence = _number(event)
     name = f"{event.job_id}/{event.run}/{attempt}/{type(event).__name__}/{sequence}"
     hashed = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()

@@ -105,8 +105,8 @@ def rows_interrupted() -> ReportError:
     """The data source said something else between the rows: the driver may have lost some."""
     return ReportError(
         ErrorCode.GENERATION_FAILED,
-        "This report type's query sends messages (RAISE INFO) among its rows, so that rows could be"
-        " missing. Its operator has to remove them.",
+        "This report type's query sends messages (such as RAISE INFO) among its rows, so that rows"
+        " could be missing. Its operator has to remove them.",
         transient=False,
     )
 

@@ -43,8 +43,8 @@ _PINNED_SETTINGS = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
-    # The driver loses rows of a COPY in whose midst the server says anything else. What is of level
-    # INFO is said all the same, and SQL may change the setting: see `_copy`.
+    # The driver loses rows of a COPY in whose midst the server sends a message. One of level INFO
+    # is sent all the same, and SQL may change the setting: see `_copy`.
     "client_min_messages": "error",
 }
 """Sent when connecting, which makes them what RESET goes back to."""
@@ -135,7 +135,7 @@ class Session:
     async def copy(self, statement: str, output: Callable[[bytes], Awaitable[None]]) -> None:
         """Hand the output of a COPY TO STDOUT to `output`, and end the transaction.
 
-        It fails as a report does where the server said anything beside the rows.
+        It fails as a report does where the server sent a message beside the rows.
 
         A report without many rows costs little else than its round trips, so that there is one
         where BEGIN needn't find out first whether the connection leads anywhere.
