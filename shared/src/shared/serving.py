@@ -18,8 +18,7 @@ from shared.http_protocol import BoundedHttpProtocol, HttpLimits, possible_conne
 from shared.settings import ServerSettings
 
 STOPPING: Final = "stopping"
-_CUT_OFF: Final = "report_jobs.cut_off"
-_WHOLE: Final = "report_jobs.whole"
+_CONNECTION: Final = "report_jobs.connection"
 _START_FAILED: Final = 3  # as `uvicorn.run` exits
 _KEEP_ALIVE_SECONDS: Final = 75
 
@@ -36,19 +35,16 @@ class Server(uvicorn.Server):
 
 
 class _Protocol(BoundedHttpProtocol):
-    """One connection, which each of its requests may cut off."""
+    """One connection, which each of its requests can ask and cut off."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {
-            _CUT_OFF: {"abort": self.transport.abort},
-            _WHOLE: {"is_whole": self.has_come_whole},
-        }
+        self.scope["extensions"] = {_CONNECTION: {"protocol": self}}
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self.scope:
-            # They refer to this connection, which would last until the next garbage collection.
+            # It refers to this connection, which would last until the next garbage collection.
             self.scope["extensions"] = {}
 
 
@@ -89,12 +85,18 @@ def run_server(app: ASGIApp, settings: ServerSettings) -> None:
 
 def cut_off(scope: Scope) -> None:
     """End the request's connection at once, with all that is still to be sent over it."""
-    abort = scope.get("extensions", {}).get(_CUT_OFF, {}).get("abort")
-    if abort is not None:  # another server's connection ends when the application raises
-        abort()
+    protocol = _protocol_of(scope)
+    if protocol is not None:  # another server's connection ends when the application raises
+        protocol.transport.abort()
 
 
 def has_come_whole(scope: Scope) -> bool:
     """Tell whether the request is here to its end; with another server that isn't known."""
-    is_whole = scope.get("extensions", {}).get(_WHOLE, {}).get("is_whole")
-    return is_whole is not None and bool(is_whole())
+    protocol = _protocol_of(scope)
+    return protocol is not None and protocol.has_come_whole()
+
+
+def _protocol_of(scope: Scope) -> _Protocol | None:
+    """Return the connection of a request; None with another server, and once it is lost."""
+    protocol: _Protocol | None = scope.get("extensions", {}).get(_CONNECTION, {}).get("protocol")
+    return protocol

@@ -76,6 +76,11 @@ async def test_a_client_that_reads_nothing_is_cut_off_with_what_is_still_to_be_s
         writer.close()
 
 
+async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+
+
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
 
 
@@ -95,10 +100,9 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
 async def test_it_is_known_whether_a_request_has_come_whole(sent: bytes, *, is_whole: bool) -> None:
     found: list[bool] = []
 
-    async def look(scope: Scope, _receive: Receive, send: Send) -> None:
+    async def look(scope: Scope, receive: Receive, send: Send) -> None:
         found.append(has_come_whole(scope))
-        await send({"type": "http.response.start", "status": 204})
-        await send({"type": "http.response.body"})
+        await answer(scope, receive, send)
 
     async with serving(Starlette(routes=[Mount("/", look)])) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
@@ -110,10 +114,6 @@ async def test_it_is_known_whether_a_request_has_come_whole(sent: bytes, *, is_w
 
 
 async def test_a_closed_connection_is_gone_without_a_garbage_collection() -> None:
-    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 204})
-        await send({"type": "http.response.body"})
-
     async with serving(Starlette(routes=[Mount("/", answer)])) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
