@@ -1,4 +1,4 @@
-"""A relay between clients and a PostgreSQL server, which can put words into the server's mouth."""
+"""A relay between clients and a PostgreSQL server: far away, or with words of its own."""
 
 import asyncio
 import struct
@@ -12,10 +12,11 @@ GOODBYE: Final = b"E" + struct.pack("!I", len(_FIELDS) + 4) + _FIELDS
 
 
 class Relay:
-    """Passes bytes on both ways."""
+    """Passes bytes on both ways, each time after `delay` seconds."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, delay: float = 0.0) -> None:
         self._url = urlsplit(url)
+        self._delay = delay
         self._clients: list[asyncio.StreamWriter] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -44,12 +45,12 @@ class Relay:
         )
         self._clients.append(client)
         for source, target in ((reader, upstream), (upstream_reader, client)):
-            self._tasks.append(asyncio.create_task(_pass_on(source, target)))
+            self._tasks.append(asyncio.create_task(self._pass_on(source, target)))
 
-
-async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65_536):
-            target.write(data)
-    finally:
-        target.close()
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                await asyncio.sleep(self._delay)
+                target.write(data)
+        finally:
+            target.close()

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -30,6 +29,7 @@ from tests.integration.report_worker.reports.conftest import (
     report_spec,
     report_type,
 )
+from tests.support.relay import Relay
 from tests.support.servers import DatabaseUrls
 
 ENDLESS = report_type(
@@ -140,7 +140,7 @@ async def test_the_time_limit_of_a_query_is_the_same_for_a_source_that_is_far_aw
     slow = report_type(
         "SELECT pg_sleep(30)::text AS t", {"t": "text"}, limits={"statement_timeout": 1}
     )
-    async with far_away(database.report_source) as dsn:
+    async with Relay(database.report_source, delay=0.1).listening() as dsn:
         error = await failure(
             generate(
                 report_spec(slow, file_format),
@@ -151,29 +151,6 @@ async def test_the_time_limit_of_a_query_is_the_same_for_a_source_that_is_far_aw
             )
         )
     assert (error.code, error.transient) == (ErrorCode.TIMED_OUT, False)
-
-
-@asynccontextmanager
-async def far_away(dsn: str) -> AsyncIterator[str]:
-    """Relay to a database, a tenth of a second each way."""
-    url = urlsplit(dsn)
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                await asyncio.sleep(0.1)
-                writer.write(data)
-        writer.close()
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        theirs, ours = await asyncio.open_connection(url.hostname, url.port)
-        await asyncio.gather(pump(reader, ours), pump(theirs, writer))
-
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{port}").geturl()
-        server.close()
 
 
 async def test_a_connection_lost_midway_is_transient_and_leaves_no_object(
