@@ -193,11 +193,14 @@ class Effects:
 
     async def wait_for(self, *numbers: int, seconds: float = SECONDS) -> None:
         """Return when the event of each number was handled at least once."""
-        wanted = {make_job_id(number) for number in numbers}
+        await self.wait_for_jobs({make_job_id(number) for number in numbers}, seconds=seconds)
+
+    async def wait_for_jobs(self, job_ids: Collection[str], *, seconds: float = SECONDS) -> None:
+        """Return when an event of each job was handled at least once."""
 
         async def has_all() -> bool:
             try:
-                return wanted <= set(await self.counts())
+                return set(job_ids) <= set(await self.counts())
             except OSError:
                 return False
 
