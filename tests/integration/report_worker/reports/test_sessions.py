@@ -198,6 +198,18 @@ async def test_a_report_in_whose_midst_a_source_speaks_all_the_same_fails(
     assert files_in(artifacts) == []
 
 
+async def test_a_report_in_whose_midst_a_source_speaks_does_not_wait_for_its_other_rows(
+    sources: SourceSessions, admin: asyncpg.Connection
+) -> None:
+    await admin.execute(
+        "CREATE FUNCTION shop.loud_once(n bigint) RETURNS bigint LANGUAGE plpgsql AS"
+        " $$ BEGIN IF n = 1 THEN RAISE INFO 'row %', n; END IF; RETURN n; END $$"
+    )
+    rows = "SELECT shop.loud_once(generate_series(1, 1000000000000))"  # not FROM: one by one
+    with pytest.raises(ReportError, match="such as RAISE INFO"):
+        await ask_by_copy(sources, rows)
+
+
 @pytest.mark.parametrize(("trust", "tried"), [(60.0, []), (0.0, ["BEGIN"])])
 async def test_a_connection_that_has_been_quiet_for_long_is_tried_first(
     database: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, trust: float, tried: list[str]

@@ -198,10 +198,16 @@ class Session:
     async def _copy(self, statement: str, output: Callable[[bytes], Awaitable[None]]) -> None:
         parts = (statement, _END) if self._has_begun else (self._begin, statement, _END)
         connection: Any = self.connection
-        before = self.link.remarks
+        link, before = self.link, self.link.remarks
+
+        async def output_while_all_is_whole(piece: bytes) -> None:
+            if link.remarks > before:
+                raise rows_interrupted()
+            await output(piece)
+
         # The public method builds one statement of its own, in a round trip of its own.
-        await connection._copy_out("; ".join(parts), output, None)  # noqa: SLF001
-        if self.link.remarks > before:
+        await connection._copy_out("; ".join(parts), output_while_all_is_whole, None)  # noqa: SLF001
+        if link.remarks > before:
             raise rows_interrupted()
 
     async def _connect_anew(self) -> None:
