@@ -34,7 +34,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Pair:
     """The same load on the gateway and on the bare route, one after the other."""
 
     gateway: Served
@@ -44,6 +44,14 @@ class Beside:
     def ratio(self) -> float:
         """What the gateway answered of each request that the bare route answered."""
         return self.gateway.load.per_second / self.bare.load.per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The pair whose ratio is the median, and the ratios of all pairs, the least first."""
+
+    median: Pair
+    ratios: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +102,18 @@ class _Peer:
 
 
 async def _in_turns(load: Load, gateway_pid: int, peer: _Peer) -> Beside:
-    """Return the median pair of rounds."""
-    pairs = [
-        Beside(
-            gateway=await _serve(load, gateway_pid),
-            bare=await _serve(replace(load, port=peer.port), peer.pid),
-        )
-        for _ in range(_PAIRS)
-    ]
-    return sorted(pairs, key=lambda pair: pair.ratio)[_PAIRS // 2]
+    """Measure the pairs, each in the other order than the one before, since the first may warm."""
+    bare_load = replace(load, port=peer.port)
+    pairs = list[Pair]()
+    for number in range(_PAIRS):
+        if number % 2:
+            bare = await _serve(bare_load, peer.pid)
+            pairs.append(Pair(await _serve(load, gateway_pid), bare))
+        else:
+            gateway = await _serve(load, gateway_pid)
+            pairs.append(Pair(gateway, await _serve(bare_load, peer.pid)))
+    pairs.sort(key=lambda pair: pair.ratio)
+    return Beside(pairs[_PAIRS // 2], tuple(pair.ratio for pair in pairs))
 
 
 async def _serve(load: Load, pid: int) -> Served:

@@ -25,7 +25,7 @@ _WARM_UP_ROUNDS: Final = 20
 _PAGES_BEFORE: Final = 99
 _TENANT: Final = "default"
 _TYPES: Final = {"all jobs": None, "one report type": "NO_OP"}
-_BUSY: Final = ("gateway", "report-worker", "status-projector", "notifier")
+_BUSY: Final = ("report-worker", "status-projector", "notifier")
 _NEWEST: Final = JobId(f"{PREFIX}w")
 """Sorts behind all ids."""
 _MOMENT: Final = slice(len(PREFIX) + 10)
@@ -65,16 +65,17 @@ async def measure_listing(stack: Stack) -> Listing:
     connection = await asyncpg.connect(stack.database)
     try:
         with stack.paused(*_BUSY):
-            await _copy_one_job(connection)
-        client = await Client.connect(stack.gateway_port)
-        try:
-            pages = [
-                page
-                for name, report_type in _TYPES.items()
-                for page in await _Listing(name, report_type, client, connection).measure()
-            ]
-        finally:
-            client.close()
+            with stack.paused("gateway"):
+                await _copy_one_job(connection)
+            client = await Client.connect(stack.gateway_port)
+            try:
+                pages = [
+                    page
+                    for name, report_type in _TYPES.items()
+                    for page in await _Listing(name, report_type, client, connection).measure()
+                ]
+            finally:
+                client.close()
     finally:
         await connection.close()
     return Listing(MANY, tuple(pages))

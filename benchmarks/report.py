@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.limits import Limits
 from benchmarks.measure_exports import PDF_ROWS, S3_ROWS, XLSX_ROWS, Export, Exports
-from benchmarks.measure_http import Beside, HttpFigures, Served
+from benchmarks.measure_http import HttpFigures, Pair, Served
 from benchmarks.measure_latency import PER_SECOND, Latency
 from benchmarks.measure_listing import Listing
 from benchmarks.measure_throughput import Throughput
@@ -141,7 +141,8 @@ def lines(figures: Figures) -> Iterator[str]:
         title = f"among {figures.listing.jobs:,} jobs (ms)"
         yield from _summaries(title, _listing_summaries(figures.listing))
     if figures.http is not None:
-        own = figures.http.get.bare.load.own_cpu * 100
+        yield from _http_lines(figures.http)
+        own = figures.http.get.median.bare.load.own_cpu * 100
         yield ""
         yield f"The load generator took up to {own:.0f} % of one core."
     yield ""
@@ -149,20 +150,31 @@ def lines(figures: Figures) -> Iterator[str]:
 
 
 def _http_rows(http: HttpFigures) -> Iterator[Row]:
-    yield from _beside("GET /report-jobs/{id}", http.get.gateway, http.get)
-    yield from _beside("POST /generate-report", http.post.gateway, http.post)
-    keyed = http.post_with_key
+    get, post, keyed = http.get.median, http.post.median, http.post_with_key.median
+    yield from _beside("GET /report-jobs/{id}", get.gateway, get)
+    yield from _beside("POST /generate-report", post.gateway, post)
     yield from _beside("POST with an Idempotency-Key", keyed.gateway, keyed)
-    yield from _beside("POST, the whole stack at work", http.post_under_work, http.post)
+    yield from _beside("POST, the whole stack at work", http.post_under_work, post)
 
 
-def _beside(name: str, served: Served, beside: Beside) -> Iterator[Row]:
-    ours, peer, bare = served.load, beside.bare.load, "bare route"
-    cpu, peer_cpu = served.cpu_per_request, beside.bare.cpu_per_request
+def _beside(name: str, served: Served, pair: Pair) -> Iterator[Row]:
+    ours, peer, bare = served.load, pair.bare.load, "bare route"
+    cpu, peer_cpu = served.cpu_per_request, pair.bare.cpu_per_request
     yield Row(name, ours.per_second, "/s", bare, peer.per_second, "more")
     yield Row("    p50", ours.latency.p50, "ms", bare, peer.latency.p50, "less")
     yield Row("    p99", ours.latency.p99, "ms", bare, peer.latency.p99, "less")
     yield Row("    CPU of the server's process", cpu, "ms", bare, peer_cpu, "less")
+
+
+def _http_lines(http: HttpFigures) -> Iterator[str]:
+    yield ""
+    yield _columns("ratios to the bare route, of all pairs", "least", "median", "greatest")
+    for name, beside in (
+        ("GET", http.get), ("POST", http.post), ("POST with a key", http.post_with_key),
+    ):  # fmt: skip
+        least, greatest = beside.ratios[0], beside.ratios[-1]
+        cells = (f"{ratio:.2f}" for ratio in (least, beside.median.ratio, greatest))
+        yield _columns(f"    {name}", *cells)
 
 
 def _throughput_rows(throughput: Throughput, limits: Limits) -> Iterator[Row]:
