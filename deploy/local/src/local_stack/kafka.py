@@ -18,7 +18,8 @@ from local_stack.child import ChildProcess, ProcessSpec, describe_log, run_to_en
 from local_stack.errors import SetupError
 from local_stack.files import locked, write_atomically
 from local_stack.java import Java, find_java
-from local_stack.maven import ensure_maven, fetch_jars, jars_folder
+from local_stack.maven import fetch_jars, jars_folder
+from local_stack.packages import ensure_command
 from local_stack.paths import DEFINITIONS, StackDirectory
 from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK, Ports
@@ -129,7 +130,8 @@ async def prepare_kafka(
 async def prepare_runtime(shared: StackDirectory) -> KafkaRuntime:
     """Find Java, fetch the jars and make the class archive, each once."""
     if not jars_folder(shared).is_dir():
-        await ensure_maven(shared)  # before Java is looked for: Debian's Maven brings one
+        # Before Java is looked for: Debian's Maven brings one.
+        await ensure_command(shared, "mvn", package="maven")
     java = await find_java(shared)
     libs = await fetch_jars(shared, java)
     archive = _archive(libs, java)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from local_stack.child import ProcessSpec, run_to_end
-from local_stack.errors import SetupError
 from local_stack.files import locked
 from local_stack.java import Java
 from local_stack.paths import DEFINITIONS, StackDirectory
@@ -15,40 +14,11 @@ from local_stack.paths import DEFINITIONS, StackDirectory
 POM: Final = DEFINITIONS / "pom.xml"
 
 _FETCH_SECONDS: Final = 600.0
-_INSTALL_SECONDS: Final = 600.0
 
 
 def fingerprint(pom: Path) -> str:
     """Return what names the jars of this pom: they are fetched again when it changes."""
     return hashlib.sha256(pom.read_bytes()).hexdigest()[:16]
-
-
-async def ensure_maven(directory: StackDirectory) -> None:
-    """Install Maven where it is missing and can be installed.
-
-    Raises:
-        SetupError: where it is missing and can't.
-
-    """
-    if shutil.which("mvn"):
-        return
-    apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
-        raise SetupError("Maven is missing: install it (Debian: `sudo apt-get install maven`)")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ("install", "--yes", "--no-install-recommends", "maven")
-    for arguments in (("update",), install):
-        await run_to_end(
-            ProcessSpec(
-                name="maven-setup",
-                command=(apt, "--quiet", *arguments),
-                log=directory.log("setup"),
-                environment=environment,
-            ),
-            seconds=_INSTALL_SECONDS,
-        )
-    if not shutil.which("mvn"):
-        raise SetupError("Maven is installed but `mvn` isn't on PATH: add its folder to PATH")
 
 
 def jars_folder(directory: StackDirectory) -> Path:
