@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local_stack.paths import StackDirectory
 from tests.support.containers import Announce
@@ -30,6 +31,13 @@ from tests.support.stack import (
     run_stack,
     stack_files,
 )
+
+# A busy machine, or a full collection of garbage, may hold up any example for as long as it likes:
+# how long one takes says nothing of the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -68,7 +68,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         list(read_records(tmp_path))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(
         st.lists(
