@@ -91,6 +91,7 @@ async def test_nobody_waits_for_longer_than_the_time_limit_and_who_left_is_not_a
     for waiting in (first, batches.ask(2), batches.ask(3)):
         with pytest.raises(TimeoutError):
             await waiting
+    batches._timeout = 60
     table.gate.set()
     assert await batches.ask(4) == 16
     assert table.calls == [[1], [4]]
