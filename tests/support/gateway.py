@@ -57,6 +57,7 @@ RETENTION: Final = timedelta(days=7)
 KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
 URL_LIFETIME: Final = timedelta(minutes=5)
 CATCH_UP_SECONDS: Final = 0.2
+"""For tests in which the read model hears of nothing: all others wait for as long as it takes."""
 BODY_TIMEOUT: Final = 0.2
 CLIENT_TIMEOUT: Final = 5.0
 PACE: Final = Pace(quiet=30, longest=60)
@@ -260,6 +261,7 @@ class FakeGateway:
     rate_limits: RateLimits = field(default_factory=RateLimits)
     active_jobs: ActiveJobs = field(default_factory=lambda: ActiveJobs(FakeReadModel(), None))
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    catch_up_seconds: float = CATCH_UP_SECONDS
     report_types: Sequence[str] | None = None
     """Those of the catalogue that are offered; all where it is None."""
 
@@ -329,7 +331,7 @@ class FakeGateway:
                 self.bus,
                 self.active_jobs,
                 self.clock,
-                CATCH_UP_SECONDS,
+                self.catch_up_seconds,
             ),
             downloads=self.downloads,
             report_types=ReportTypeList.of(shipped_catalogue()).json_bytes(),

@@ -59,7 +59,7 @@ class Projector(FakeBus):
 
 @pytest.fixture
 def gateway() -> FakeGateway:
-    gateway = FakeGateway()
+    gateway = FakeGateway(catch_up_seconds=60)
     return replace(gateway, bus=Projector(gateway))
 
 
@@ -141,11 +141,11 @@ async def test_concurrent_cancels_are_one_event(
     assert len({message.event_id for message in gateway.bus.published}) == 1
 
 
-async def test_a_job_just_accepted_can_be_cancelled_before_anything_is_known_of_it(
-    client: httpx.AsyncClient, gateway: FakeGateway
-) -> None:
+async def test_a_job_just_accepted_can_be_cancelled_before_anything_is_known_of_it() -> None:
+    gateway = FakeGateway()
     job_id = gateway.job_ids.new("default")
-    response = await client.post(f"/report-jobs/{job_id}/cancel")
+    async with gateway.client() as client:
+        response = await client.post(f"/report-jobs/{job_id}/cancel")
     assert (response.status_code, response.json()["cancelRequested"]) == (202, True)
     [message] = gateway.bus.published
     event = event_of(message)
