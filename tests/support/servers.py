@@ -1,5 +1,6 @@
 """A real Kafka broker and a real PostgreSQL server for tests, wherever they come from."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -162,14 +163,18 @@ class LocalPostgres(Postgres, _LocalServer):
 @contextmanager
 def session_directory() -> Iterator[StackDirectory]:
     """Make a folder for this test run, and remove those of runs that were killed."""
-    for abandoned in SESSIONS.glob("*"):
-        _remove_if_abandoned(StackDirectory(abandoned))
     directory = StackDirectory(SESSIONS / f"{os.getpid()}-{secrets.token_hex(3)}")
-    lock = try_lock(directory.lock)
+    # One after the other: a folder that nobody has locked yet looks abandoned to those that share
+    # this run's tests and begin in the same moment, and so does one that another removes.
+    with _alone():
+        for abandoned in SESSIONS.glob("*"):
+            _remove_if_abandoned(StackDirectory(abandoned))
+        lock = try_lock(directory.lock)
     assert lock is not None
     with lock:
         yield directory
-        _remove(directory)
+        with _alone():
+            _remove(directory)
 
 
 @asynccontextmanager
@@ -225,6 +230,15 @@ def _copy_tree(source: Path, target: Path) -> None:
     for original in (source, *source.rglob("*")):
         owner = original.lstat()
         os.chown(target / original.relative_to(source), owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep all others from making or removing folders of test runs."""
+    SESSIONS.parent.mkdir(parents=True, exist_ok=True)
+    with SESSIONS.with_suffix(".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _remove_if_abandoned(directory: StackDirectory) -> None:
