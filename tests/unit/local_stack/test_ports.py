@@ -1,5 +1,7 @@
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +53,20 @@ def test_without_a_free_port_the_error_says_for_what(tmp_path: Path) -> None:
 def test_port_with_a_listener_is_not_free() -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         assert not is_free(server.getsockname()[1])
+
+
+def test_port_that_was_given_out_is_given_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = next(free_ports())
+    drawn = iter([given, given, given + 1, *range(15_000, 16_000)])
+    monkeypatch.setattr("random.randrange", lambda *_: next(drawn))
+
+    assert next(free_ports()) != given
+
+    script = (
+        "import sys; from local_stack.ports import _is_ours; sys.exit(_is_ours(int(sys.argv[1])))"
+    )
+    other = subprocess.run([sys.executable, "-c", script, str(given)], check=False)
+    assert other.returncode == 0
 
 
 def test_free_ports_are_outside_the_range_of_outgoing_connections() -> None:

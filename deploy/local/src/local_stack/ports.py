@@ -33,11 +33,28 @@ def free_ports() -> Iterator[int]:
 
     The kernel hands ephemeral ports to outgoing connections: while a server is down, one of its
     own clients could take (or even connect to itself on) a port from that range.
+
+    No port is given out twice while the process lives that asked for it, be its server up or not.
     """
     ephemeral_start = int(_EPHEMERAL_RANGE.read_text().split()[0])
     highest = ephemeral_start if ephemeral_start > _LOWEST else 32_768
     drawn = (random.randrange(_LOWEST, highest) for _ in range(_TRIES))  # noqa: S311 - no secret
-    return filter(is_free, drawn)
+    return (port for port in drawn if is_free(port) and _is_ours(port))
+
+
+def _is_ours(port: int) -> bool:
+    """Take a port for this process, unless another one has, before any server listens there.
+
+    The mark is a name among those of sockets, which vanishes with the process however it ends.
+    """
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mark.bind(f"\0report-jobs port {port}")
+    except OSError:
+        mark.close()
+        return False
+    mark.detach()  # and so nobody closes it
+    return True
 
 
 class Ports:
