@@ -24,10 +24,10 @@ from local_stack.paths import DEFINITIONS, StackDirectory
 from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK, Ports
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 180.0
 
 _REQUEST_MS: Final = 2_000
-_FORMAT_SECONDS: Final = 60.0
+_FORMAT_SECONDS: Final = 120.0
 _TRAINING_SECONDS: Final = 120.0
 _JVM_OPTIONS: Final = (
     "-Xms128m",

@@ -22,12 +22,12 @@ from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK, Ports
 
 ADMIN: Final = "postgres"
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 180.0
 
 _POLL_SECONDS: Final = 0.02
 _CONNECT_SECONDS: Final = 10.0
 _INITDB_SECONDS: Final = 120.0
-_REMNANT_SECONDS: Final = 10.0
+_REMNANT_SECONDS: Final = 60.0
 _SETTINGS: Final = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",

@@ -16,7 +16,7 @@ from local_stack.polling import poll_until
 from local_stack.ports import LOOPBACK
 from local_stack.registry import variable
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 180.0
 MIGRATE_SECONDS: Final = 120.0
 
 _PROBE_SECONDS: Final = 2.0
