@@ -21,7 +21,9 @@ GATED_REPORT: Final = "GATED_REPORT"
 SLOW_REPORT: Final = "SLOW_REPORT"
 """Runs until it is stopped."""
 STEADY_REPORT: Final = "STEADY_REPORT"
-"""Gives its rows one by one, for five seconds."""
+"""Gives a hundred rows each time that a gate is opened, or has been."""
+STEADY_GATES: Final = (100, 200)
+"""The rows before which it waits, and the advisory locks of the data source that it waits for."""
 KNOWN_TO_GATEWAY: Final = "KNOWN_TO_GATEWAY"
 """Only in the gateway's catalogue, as in the middle of a deployment."""
 
@@ -47,8 +49,9 @@ _SPECIAL: Final = (
     _report_type(GATED_REPORT, "SELECT shop.pass_gate() AS number"),
     _report_type(
         STEADY_REPORT,
-        "SELECT repeat('x', 65536) AS text FROM generate_series(1, 300) AS number"
-        " CROSS JOIN LATERAL pg_sleep(0.015 * sign(number))",
+        "SELECT CASE WHEN number IN (100, 200)"
+        " THEN pg_advisory_xact_lock_shared(number)::text ELSE '' END || repeat('x', 65536) AS text"
+        " FROM generate_series(1, 300) AS number",
     )
     | {"columns": [{"name": "text", "title": "Text", "type": "text"}]},
 )

@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +28,7 @@ from tests.system.catalogue import (
     BROKEN_QUERY,
     KNOWN_TO_GATEWAY,
     SOURCE_AWAY,
+    STEADY_GATES,
     STEADY_REPORT,
     request,
 )
@@ -207,25 +210,41 @@ async def test_logs_tell_no_secrets(installation: Installation) -> None:
         assert secret not in logs
 
 
+@asynccontextmanager
+async def closed_gates(installation: Installation) -> AsyncIterator[asyncpg.Connection]:
+    """Hold up the steady report until its gates are opened, one after the other."""
+    connection = await asyncpg.connect(installation.stack.database.admin)
+    try:
+        for gate in STEADY_GATES:
+            await connection.execute("SELECT pg_advisory_lock($1)", gate)
+        yield connection
+    finally:
+        await connection.close()
+
+
 async def test_a_running_job_shows_how_far_it_has_come(installation: Installation) -> None:
-    accepted = await installation.client.submit(request(STEADY_REPORT))
-    job, shown = accepted, list[JobProgress]()
+    counted: list[JobProgress] = []
 
-    async def has_ended() -> bool:
-        nonlocal job
+    async def is_shown_beyond(rows: int) -> bool:
         job = await installation.client.get(accepted.job_id)
-        if job.progress is not None and job.progress not in shown:
-            assert job.status == "RUNNING"
-            shown.append(job.progress)
-        return job.status in ENDED
+        assert job.status not in ENDED
+        assert job.progress is None or job.status == "RUNNING"
+        # The planner is asked for the number of all rows once a report has taken a while.
+        if job.progress is None or not job.progress.percent:
+            return False
+        counted.append(job.progress)
+        return (job.progress.rows_processed or 0) > rows
 
-    await poll_until(has_ended, seconds=SECONDS)
+    async with closed_gates(installation) as gates:
+        accepted = await installation.client.submit(request(STEADY_REPORT))
+        for opened, gate in pairwise((0, *STEADY_GATES)):
+            await poll_until(partial(is_shown_beyond, opened), seconds=SECONDS)
+            await gates.execute("SELECT pg_advisory_unlock($1)", gate)
+
+    job = await installation.client.wait_until_status(accepted.job_id)
     assert (job.status, job.row_count, job.progress) == ("COMPLETED", 300, None)
-    counted = [one for one in shown if one.rows_processed]
-    assert len(counted) > 1  # told within the few seconds that it takes
+    assert {one.phase for one in counted} == {"query"}
     for before, after in pairwise(counted):
         assert (after.rows_processed or 0) >= (before.rows_processed or 0)
         assert (after.percent or 0) >= (before.percent or 0)
-    assert (counted[-1].rows_processed or 0) > (counted[0].rows_processed or 0)
-    assert counted[-1].phase == "query"
-    assert (counted[-1].percent or 0) > 0
+    assert (counted[-1].rows_processed or 0) < STEADY_GATES[-1]
