@@ -1,5 +1,7 @@
 """Cancel, retry, delete and idempotency keys from outside, through all four services."""
 
+import os
+from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -18,6 +20,10 @@ WHERE datname = current_database() AND state = 'active' AND query LIKE '%pg_slee
 """
 
 
+PATIENCE: Final = timedelta(seconds=2)
+"""For so long an answer waits until the read model has caught up with it."""
+
+
 async def act(installation: Installation, method: str, job_id: str, path: str) -> httpx.Response:
     return await installation.client.http.request(method, f"/report-jobs/{job_id}{path}")
 
@@ -31,6 +37,11 @@ async def details(installation: Installation, job: Job) -> dict[str, Any]:
     assert response.status_code == httpx.codes.OK, response.text
     found: dict[str, Any] = response.json()
     return found
+
+
+def has_waited_in_vain(answer: httpx.Response) -> bool:
+    """Tell whether the read model was too slow for an answer to wait until it had caught up."""
+    return answer.elapsed >= PATIENCE
 
 
 async def test_a_running_job_is_cancelled_and_its_query_too(installation: Installation) -> None:
@@ -81,8 +92,12 @@ async def test_a_failed_job_is_run_again_and_keeps_its_history(installation: Ins
     assert (answer.json()["status"], answer.json()["run"]) == ("PENDING", 2)
     assert answer.headers["location"] == f"/report-jobs/{job.job_id}"
     # Whoever asks now finds the new run: the answer waited for it.
-    assert (await details(installation, job))["run"] == 2
+    assert (await details(installation, job))["run"] == 2 or has_waited_in_vain(answer)
 
+    async def is_known() -> bool:
+        return bool((await details(installation, job))["run"] == 2)
+
+    await poll_until(is_known, seconds=SECONDS)
     again = await installation.client.wait_until_status(job.job_id)
     assert (again.job_id, again.status) == (job.job_id, "FAILED")
     runs = (await details(installation, job))["runs"]
@@ -103,14 +118,23 @@ async def test_a_deleted_job_is_gone_with_its_report(installation: Installation)
     assert list(folder.rglob("*.csv"))
 
     answer = await act(installation, "DELETE", job.job_id, "")
-    assert answer.status_code == httpx.codes.NO_CONTENT
+    if has_waited_in_vain(answer):
+        assert answer.status_code in {httpx.codes.ACCEPTED, httpx.codes.NO_CONTENT}
+
+        async def is_gone() -> bool:
+            looked_up = await installation.client.look_up(job.job_id)
+            return looked_up.status_code == httpx.codes.GONE
+
+        await poll_until(is_gone, seconds=SECONDS)
+    else:
+        assert answer.status_code == httpx.codes.NO_CONTENT
     assert_problem(await installation.client.look_up(job.job_id), httpx.codes.GONE, "job-deleted")
     link = await installation.client.download(job.download_url)
     assert_problem(link, httpx.codes.GONE, "job-deleted")
     assert job.job_id not in {listed.job_id for listed in await installation.client.list_jobs()}
 
     async def is_swept() -> bool:
-        return not list(folder.rglob("*.csv"))
+        return not any(names for _, _, names in os.walk(folder))
 
     await poll_until(is_swept, seconds=SECONDS)
 
