@@ -1,5 +1,6 @@
 """A real Kafka broker and a real PostgreSQL server for tests, wherever they come from."""
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -147,17 +148,25 @@ class LocalPostgres(Postgres, _LocalServer):
     async def save_copy(self) -> Path:
         """Crash, copy the data folder, start again; return the copy."""
         copy = self._server.data.with_name(f"copy-{secrets.token_hex(4)}")
-        await self.kill()
-        _copy_tree(self._server.data, copy)
+        await self._crash_for_good()
+        await asyncio.to_thread(_copy_tree, self._server.data, copy)
         await self.start()
         return copy
 
     async def put_back(self, copy: Path) -> None:
         """Crash and start again on an earlier copy: all that was committed since is gone."""
-        await self.kill()
-        shutil.rmtree(self._server.data)
-        _copy_tree(copy, self._server.data)
+        await self._crash_for_good()
+        await asyncio.to_thread(shutil.rmtree, self._server.data)
+        await asyncio.to_thread(_copy_tree, copy, self._server.data)
         await self.start()
+
+    async def _crash_for_good(self) -> None:
+        """Crash, and return when those processes are gone too that notice it by themselves.
+
+        They may still write to the data folder, each has a session of its own.
+        """
+        await self.kill()
+        await self._server.spec.before_start()
 
 
 @contextmanager
