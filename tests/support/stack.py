@@ -95,6 +95,11 @@ class SystemStack:
         """The services that run now, by name."""
         return self._supervisor.identities
 
+    @property
+    def services(self) -> list[str]:
+        """The services that there are, by name, be they between two lives now."""
+        return list(self._ports)
+
     def url(self, service: str) -> str:
         """Where a service serves its probes and metrics, and the gateway its API."""
         return f"http://{LOOPBACK}:{self._ports[service]}"
@@ -119,6 +124,11 @@ class SystemStack:
     async def wait_until_ready(self, service: str) -> None:
         """Wait until a service that was killed is ready again."""
         await self._group.wait_until_ready(service)
+
+    async def wait_until_all_ready(self) -> None:
+        """Wait until all services are ready, whatever they or their servers went through."""
+        for service in self.services:
+            await self.wait_until_ready(service)
 
 
 class StackFactory(Protocol):

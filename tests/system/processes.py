@@ -21,8 +21,11 @@ def processes_of(stack: SystemStack) -> set[ProcessIdentity]:
 
 
 def children_of(process: ProcessIdentity) -> list[ProcessIdentity]:
-    """Return what a process started itself and what runs now."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    """Return what a process started itself and what runs now; nothing where it has ended."""
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [identity for pid in children if (identity := identify(int(pid))) is not None]
 
 
@@ -31,14 +34,17 @@ async def wait_until_only(stack: SystemStack, *, children: int) -> None:
 
     Each worker has a warm child for each slot, and a guard.
     """
-    for name in stack.processes:
-        await stack.wait_until_ready(name)
+    await stack.wait_until_all_ready()
 
     async def is_as_started() -> bool:
-        return len(processes_of(stack)) == len(stack.processes) + children
+        running, services = processes_of(stack), set(stack.processes.values())
+        return (
+            len(services) == len(stack.services)
+            and running >= services
+            and len(running) == len(services) + children
+        )
 
     await poll_until(is_as_started, seconds=_SECONDS)
-    assert processes_of(stack) >= set(stack.processes.values())
 
 
 def _has(process: Path, mark: bytes) -> bool:
