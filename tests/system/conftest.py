@@ -18,7 +18,17 @@ def servers(
 
 
 @pytest.fixture(scope="session")
-async def installation(servers: Servers) -> AsyncIterator[Installation]:
-    """One installation for many tests, because a start costs seconds."""
-    async with run_installation(servers) as running:
+async def shared_installation(servers: Servers) -> AsyncIterator[Installation]:
+    """One installation for many tests, because a start costs seconds.
+
+    Its webhooks have as long as the shipped defaults give them: most tests count attempts.
+    """
+    async with run_installation(servers, notifier={"NOTIFIER_TOTAL_TIMEOUT": "15"}) as running:
         yield running
+
+
+@pytest.fixture
+async def installation(shared_installation: Installation) -> Installation:
+    """The shared installation, once it has got over what other tests did to its servers."""
+    await shared_installation.stack.wait_until_all_ready()
+    return shared_installation
