@@ -120,10 +120,18 @@ class ReportsClient:
 
     async def list_jobs(self, **filters: str) -> list[Job]:
         """Return all jobs of a listing, page by page, newest first."""
+        jobs = await self.try_to_list_jobs(**filters)
+        assert jobs is not None, "the listing is temporarily unavailable"
+        return jobs
+
+    async def try_to_list_jobs(self, **filters: str) -> list[Job] | None:
+        """Return all jobs of a listing; None where it is temporarily unavailable."""
         jobs: list[Job] = []
         parameters = {"pageSize": str(_PAGE), **filters}
         while True:
             response = await self.http.get("/report-jobs", params=parameters)
+            if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                return None
             assert response.status_code == httpx.codes.OK, response.text
             document = response.json()
             jobs += [Job.model_validate(job) for job in document["reportJobs"]]
