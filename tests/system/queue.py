@@ -6,10 +6,11 @@ from typing import Final
 import asyncpg
 
 from local_stack.polling import poll_until
+from tests.support.log_audit import RunKey
 from tests.support.stack import SystemStack
 
-_SECONDS: Final = 300.0
-_ENDED: Final = "SELECT DISTINCT job_id FROM report_worker.runs WHERE state = 'ended'"
+_SECONDS: Final = 600.0
+_ENDED: Final = "SELECT job_id, run FROM report_worker.runs WHERE state = 'ended'"
 _GOING_ON: Final = """
 SELECT (SELECT count(*) FROM report_worker.runs WHERE state <> 'ended')
      + (SELECT count(*) FROM report_worker.outbox)
@@ -20,12 +21,14 @@ SELECT (SELECT count(*) FROM notifier.deliveries WHERE state IN ('pending', 'in_
 """
 
 
-async def wait_until_worker_is_done(stack: SystemStack, job_ids: Collection[str]) -> None:
-    """Return once the worker knows all these jobs, all runs have ended, and all is published."""
+async def wait_until_worker_is_done(stack: SystemStack, runs: Collection[RunKey]) -> None:
+    """Return once the worker knows all these runs, all that it knows have ended, and all is
+    published.
+    """
 
     async def is_done(connection: asyncpg.Connection) -> bool:
-        ended = {row["job_id"] for row in await connection.fetch(_ENDED)}
-        return ended >= set(job_ids) and await connection.fetchval(_GOING_ON) == 0
+        ended = {(row["job_id"], row["run"]) for row in await connection.fetch(_ENDED)}
+        return ended >= set(runs) and await connection.fetchval(_GOING_ON) == 0
 
     await _until(stack, is_done)
 

@@ -9,7 +9,7 @@ from typing import Final
 from local_stack.polling import poll_until
 from tests.support.stack import SystemStack
 
-_SECONDS: Final = 180.0
+_SECONDS: Final = 600.0
 
 
 async def wait_until_verified(stack: SystemStack) -> None:

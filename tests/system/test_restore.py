@@ -87,7 +87,9 @@ async def test_database_that_lost_its_last_seconds_heals_itself(
     await lose_the_last_seconds(installation, endpoint, accepted)
 
     # Nothing new comes in: what is missing is noticed and read again all the same.
-    await wait_until_worker_is_done(installation.stack, accepted.job_ids)
+    await wait_until_worker_is_done(
+        installation.stack, {(job_id, 1) for job_id in accepted.job_ids}
+    )
     jobs = await wait_until_all_completed(installation, accepted.job_ids)
     await wait_until_verified(installation.stack)
     await assert_told_of_each(endpoint, jobs)
@@ -120,6 +122,6 @@ async def test_run_ends_although_its_later_attempts_were_forgotten(
     await postgres.put_back(copy)
 
     # The worker counts attempts from the beginning again, and now the first one succeeds.
-    await wait_until_worker_is_done(installation.stack, {accepted[0].job_id})
+    await wait_until_worker_is_done(installation.stack, {(accepted[0].job_id, 1)})
     await wait_until_verified(stack)
     assert (await installation.client.get(accepted[0].job_id)).status == "COMPLETED"
