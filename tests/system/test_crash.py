@@ -28,6 +28,8 @@ WORKER = {
     "REPORT_WORKER_SLOTS": str(SLOTS),
     # Reports read the database that is killed: its absence is a passing failure of theirs.
     "REPORT_WORKER_MAX_FAILURES": "10",
+    # Beside those that are meant, a busy machine may lose leases as short as these.
+    "REPORT_WORKER_MAX_LOSSES": "100",
 }
 NOTIFIER = {"NOTIFIER_LEASE": "10", "NOTIFIER_POLL": "1"}
 

@@ -30,7 +30,11 @@ from tests.system.read_model import wait_until_verified
 from tests.system.steps import attempts_of
 
 JOBS = 30
-WORKER = {"REPORT_WORKER_LEASE": "3", "REPORT_WORKER_MAX_FAILURES": "100000"}
+WORKER = {
+    "REPORT_WORKER_LEASE": "3",
+    "REPORT_WORKER_MAX_FAILURES": "100000",
+    "REPORT_WORKER_MAX_LOSSES": "100",
+}
 NOTIFIER = {"NOTIFIER_LEASE": "10", "NOTIFIER_POLL": "1"}
 
 

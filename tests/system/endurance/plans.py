@@ -30,7 +30,8 @@ UNRULY_TYPE: Final[dict[str, Any]] = {
         },
         "required": ["behaviour"],
     },
-    "limits": {"max_duration": 20},
+    # Twice what one that lingers may take, with its worker frozen meanwhile.
+    "limits": {"max_duration": 40},
 }
 _PLUGIN: Final = """
 import asyncio, os, random, signal, time
