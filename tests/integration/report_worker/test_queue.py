@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
@@ -17,6 +18,7 @@ from report_worker.domain import (
     Lost,
     ProgressReport,
     Rejection,
+    Released,
 )
 from report_worker.service import Intake, Renewal
 from shared.database.pool import Connection
@@ -308,6 +310,16 @@ async def test_a_failed_attempt_waits_before_the_next(runs: QueueBench) -> None:
     await runs.make_due()
     (again,) = await runs.queue().claim(free_slots=1)
     assert (again.attempt, again.failures) == (2, 1)
+
+
+async def test_a_run_that_is_given_back_is_due_at_once_though_its_start_was_taken_for_later(
+    runs: QueueBench,
+) -> None:
+    (attempt,) = await runs.take_in(new_run(), free_slots=1)
+    early = replace(attempt, started_at=attempt.started_at + timedelta(minutes=5))
+    await runs.finish(early, Released())
+    (again,) = await runs.queue().claim(free_slots=1)
+    assert again.attempt == 2
 
 
 async def test_nobody_is_reaped_while_an_outage_may_have_kept_workers_from_renewing(

@@ -67,16 +67,19 @@ RETURNING r.*
 
 # Whoever holds the token ends the attempt; a zombie's token matches nothing, and then neither
 # the row changes nor is its event stored. A run that is to be cancelled isn't attempted again.
+# One that is due at once is so by the clock here: its worker may know its start by an estimate that
+# is a little late, and whoever is told of the run now wouldn't look for it again so soon.
 _FINISH: Final = """
 WITH finished AS (
     UPDATE runs r
     SET state = CASE WHEN f.retry_at IS NULL THEN 'ended' ELSE 'queued' END,
-        run_at = coalesce(f.retry_at, r.run_at), failures = f.failures, losses = f.losses,
+        run_at = CASE WHEN f.is_due THEN now() ELSE coalesce(f.retry_at, r.run_at) END,
+        failures = f.failures, losses = f.losses,
         token = NULL, lease_until = NULL, artifact_path = f.artifact_path,
         request = CASE WHEN f.retry_at IS NULL THEN NULL ELSE r.request END
     FROM unnest($1::text[], $2::int[], $3::uuid[], $4::timestamptz[], $5::int[], $6::int[],
-                $7::text[])
-         AS f(job_id, run, token, retry_at, failures, losses, artifact_path)
+                $7::text[], $13::bool[])
+         AS f(job_id, run, token, retry_at, failures, losses, artifact_path, is_due)
     WHERE r.job_id = f.job_id AND r.run = f.run AND r.token = f.token AND r.state = 'running'
       AND (f.retry_at IS NULL OR r.cancel_requested_at IS NULL)
     RETURNING f.token
@@ -186,6 +189,7 @@ async def finish(
         [e.losses for e, _ in endings],
         [e.artifact_path for e, _ in endings],
         *outbox.columns([message for _, message in endings]),
+        [e.is_due_at_once for e, _ in endings],
     )
     counted = {row["token"] for row in rows}
     return [pair for pair in endings if pair[0].attempt.token in counted]
