@@ -73,8 +73,10 @@ async def test_a_request_whose_job_id_the_gateway_never_gave_is_not_executed(
     good = bench.request("EMPTY")
     await bench.publish(message(of_another_tenant), message(good))
     await bench.told(JobId(good.job_id), "1 started", "1 completed")
+    await bench.all_read()  # the two requests are in different partitions
     (reason,) = await dead_letter_reasons(bench.kafka)
     assert of_another_tenant.job_id in reason
+    assert await bench.states(JobId(of_another_tenant.job_id)) == []
     assert bench.events.of(JobId(of_another_tenant.job_id)) == []
 
 
@@ -84,4 +86,6 @@ async def test_a_retry_is_a_run_of_its_own_and_starts_once(bench: WorkerBench) -
     await bench.told(job, "1 started", "1 REPORT_GENERATION_FAILED")
     for _ in range(2):
         await bench.ask(RetryRequested, job, run=2)
+    await bench.all_read()
     await bench.told(job, "1 started", "1 REPORT_GENERATION_FAILED", "2 started", "2 completed")
+    assert await bench.states(job) == ["ended", "ended"]

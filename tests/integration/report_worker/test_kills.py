@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from local_stack.polling import poll_until
-from tests.support.report_worker import PATIENCE, Gate, WorkerBench, until_queued
+from tests.support.report_worker import PATIENCE, SHORT_LEASE, Gate, WorkerBench, until_queued
 from tests.support.servers import DatabaseUrls
 
 STORIES = (
@@ -47,6 +47,7 @@ class ClosedOutbox:
             return bool(
                 await self._connection.fetchval(
                     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND datname = current_database()"
                     " AND application_name = 'report-worker' AND query ~ $1",
                     statement,
                 )
@@ -58,7 +59,7 @@ class ClosedOutbox:
 async def test_a_worker_killed_while_it_takes_in_and_claims_loses_no_job(
     bench: WorkerBench, database: DatabaseUrls
 ) -> None:
-    worker = await bench.start_worker()
+    worker = await bench.start_worker(lease=SHORT_LEASE)
     await worker.is_ready()
     async with ClosedOutbox.held(database.admin) as outbox:
         job = await bench.submit("EMPTY")
@@ -91,7 +92,7 @@ async def test_a_worker_killed_while_it_claims_what_waits_loses_no_job(
 async def test_a_worker_killed_while_it_records_an_end_and_claims_what_follows_loses_neither(
     bench: WorkerBench, database: DatabaseUrls, gate: Gate
 ) -> None:
-    worker = await bench.start_worker(slots="1")
+    worker = await bench.start_worker(slots="1", lease=SHORT_LEASE)
     running = await bench.submit("GATED")
     await gate.wait_for(1)
     waiting = await bench.submit("EMPTY")
@@ -109,7 +110,7 @@ async def test_a_worker_killed_while_it_records_an_end_and_claims_what_follows_l
 async def test_a_worker_killed_while_it_records_an_end_ends_no_run_twice(
     bench: WorkerBench, database: DatabaseUrls, gate: Gate
 ) -> None:
-    worker = await bench.start_worker()
+    worker = await bench.start_worker(lease=SHORT_LEASE)
     job = await bench.submit("GATED")
     await bench.told(job, "1 started")
     await gate.wait_for(1)
