@@ -163,6 +163,19 @@ class QueueBench:
 
         await poll_until(waits, seconds=PATIENCE)
 
+    async def is_alone(self) -> None:
+        """Return when the sessions of earlier tests have ended, and counted what they did."""
+
+        async def nobody_else_is_there() -> bool:
+            async with self.database.connection() as conn:
+                others: int = await conn.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                )
+            return others == 0
+
+        await poll_until(nobody_else_is_there, seconds=PATIENCE)
+
     async def execute(self, statement: str) -> None:
         """Change the database behind the queue's back."""
         async with self.database.connection() as conn:
@@ -178,6 +191,8 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @asynccontextmanager
 async def queue_bench(urls: DatabaseUrls) -> AsyncIterator[QueueBench]:
     """Open the worker's migrated schema."""
-    settings = DatabaseSettings.model_validate({"database_url": urls.report_worker})
+    settings = DatabaseSettings.model_validate(
+        {"database_url": urls.report_worker, "database_connect_timeout": PATIENCE}
+    )
     async with open_database(settings, schema=SCHEMA, service="test", session=PLANNING) as database:
         yield QueueBench(database)
