@@ -1,5 +1,6 @@
 """Workers whose artifacts go to an S3 server: finished, cut off by a kill, and given up."""
 
+import asyncio
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -10,12 +11,19 @@ import pytest
 
 from local_stack.paths import CATALOGUE as SHIPPED
 from local_stack.source_data import create_tables
+from report_worker.execution import child_process
+from report_worker.execution.child_pool import ChildPool
+from report_worker.execution.protocol import Assignment, Setup
 from shared.events import CancelRequested, JobCompleted
 from shared.job_id import JobId
+from tests.integration.report_worker.reports.conftest import report_spec, report_type
 from tests.support.object_store import BUCKET, S3, run_s3
+from tests.support.report_runs import NOON, job_id
 from tests.support.report_worker import (
     CATALOGUE,
+    PATIENCE,
     QUICK,
+    SHORT_LEASE,
     Gate,
     WorkerBench,
     eventually,
@@ -95,7 +103,7 @@ async def test_a_job_whose_worker_is_killed_during_its_upload_is_done_again(
     on_s3: WorkerBench, s3: S3
 ) -> None:
     s3.parts.close()
-    worker = await on_s3.start_worker()
+    worker = await on_s3.start_worker(lease=SHORT_LEASE)
     job = await on_s3.submit("LARGE")
     await eventually(lambda: s3.parts.waiting > 0)
     await worker.kill()
@@ -114,7 +122,41 @@ async def test_a_job_that_is_cancelled_during_its_upload_leaves_nothing_of_it(
     await eventually(lambda: s3.uploads() != [])
     await on_s3.ask(CancelRequested, job)
     await on_s3.told(job, "1 started", "1 CANCELLED")
-    assert (s3.names(), s3.uploads()) == ([], [])
+    assert s3.names() == []
+
+
+async def test_a_child_that_is_given_the_time_to_stop_leaves_nothing_of_its_upload(
+    s3: S3, database: DatabaseUrls, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_process, "_STOP_TIMEOUT", PATIENCE)  # a busy one may take a second
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    kind = report_type(TYPES["LARGE_AND_GATED"]["sql"], {"x": "text"})
+    setup = Setup(
+        catalogue=(kind,),
+        sources={"orders": database.report_source},
+        artifacts_url=s3.url,
+        log_level="ERROR",
+        memory_limit=1024**3,
+    )
+    assignment = Assignment(
+        job_id=job_id(1),
+        run=1,
+        attempt=1,
+        folder="job_1/1/1-token",
+        request=report_spec(kind).request,
+        started_at=NOON,
+        max_duration=600,
+    )
+    pool = ChildPool(setup, size=1, patience=PATIENCE)
+    async with pool.warm(lambda: None):
+        running = asyncio.create_task(pool.execute(assignment, lambda _: None))
+        await gate.wait_for(1)
+        await eventually(lambda: s3.uploads() != [])
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert (s3.names(), s3.uploads()) == ([], [])
 
 
 async def test_a_job_is_cancelled_though_the_store_hangs_and_its_file_never_appears(
