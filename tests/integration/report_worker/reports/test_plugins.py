@@ -29,10 +29,10 @@ class Parameters(BaseModel):
 
 
 @pytest.fixture
-def plugged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rows], ReportType]:
+def plugged(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ReportType]:
     """Put a function in the place of an installed plugin; gives a report type that names it."""
 
-    def plug(rows: Rows) -> ReportType:
+    def plug(rows: Rows, *, statement_timeout: int = 60) -> ReportType:
         plugin = ReportPlugin(rows, columns=("day", "total"), parameters=Parameters)
         monkeypatch.setattr(running, "load_plugin", lambda _name: plugin)
         return ReportType.model_validate(
@@ -48,14 +48,14 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rows], ReportType]:
                     {"name": "day", "title": "Day", "type": "date"},
                     {"name": "total", "title": "Total", "type": "decimal", "scale": 2},
                 ],
-                "limits": {"statement_timeout": 2},
+                "limits": {"statement_timeout": statement_timeout},
             }
         )
 
     return plug
 
 
-Plugged = Callable[[Rows], ReportType]
+Plugged = Callable[..., ReportType]
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ async def test_a_query_past_its_time_limit_ends_the_report(make: Make, plugged: 
         yield []
 
     with pytest.raises(ReportError) as failed:
-        await make(plugged(rows))
+        await make(plugged(rows, statement_timeout=1))
     assert failed.value.code == "TIMED_OUT"
 
 
