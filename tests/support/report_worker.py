@@ -81,11 +81,12 @@ CATALOGUE: Final[dict[str, dict[str, Any]]] = {
                 "limits": {"max_duration": 1}},
     "IMPATIENT": {"source": "orders", "sql": "SELECT 1::text AS x", "limits": {"queue_ttl": 1}},
     "PATIENT": {"source": "orders", "sql": "SELECT 1::text AS x", "limits": {"queue_ttl": 300}},
-    "STEADY": {"source": "orders", "sql": "SELECT repeat('x', 65536) AS x FROM"
-               " generate_series(1, 300) AS i CROSS JOIN LATERAL pg_sleep(0.015 * sign(i))"},
+    "STEADY": {"source": "orders", "sql": "SELECT repeat('x', 65536) AS x FROM"  # noqa: S608 - a test's
+               " generate_series(1, 600) AS i CROSS JOIN LATERAL pg_sleep(sign(i) * CASE WHEN"
+               f" pg_try_advisory_xact_lock_shared({_GATE}) THEN 0 ELSE 0.05 END)"},
 }  # fmt: skip
 """GATED and HURRIED wait for the test's `Gate`; the source of AWAY is the test's to choose. STEADY
-gives its rows one by one, for five seconds."""
+gives its rows one by one, for half a minute, or the rest at once when the gate is opened."""
 
 
 async def eventually(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
