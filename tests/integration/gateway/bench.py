@@ -39,9 +39,8 @@ from tests.support.servers import DatabaseUrls, Kafka
 KEYS: Final = KeyRing(signing_number=1, keys={1: b"k" * 32})
 RETENTION: Final = timedelta(days=7)
 PUBLIC_URL: Final = "http://gateway"
-PUBLISH_TIMEOUT: Final = 2.0
-_READY_SECONDS: Final = 30.0
-_START_SECONDS: Final = 90.0
+_READY_SECONDS: Final = 90.0
+_START_SECONDS: Final = 120.0
 _IS_ACKNOWLEDGED: Final = (
     "SELECT acked_at IS NOT NULL FROM gateway.idempotency_keys WHERE job_id = $1"
 )
@@ -152,19 +151,30 @@ def aged(job_age: timedelta) -> JobId:
     return JobIds(KEYS, clock=lambda: utc_now() - job_age).new("default")
 
 
+def bus_settings(bootstrap_servers: str, topic_prefix: str) -> KafkaSettings:
+    """Return how a test itself looks at the log."""
+    return KafkaSettings(
+        bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix, request_timeout=60
+    )
+
+
 def environment(
     bootstrap_servers: str, database: DatabaseUrls, topic_prefix: str, directory: Path
 ) -> Mapping[str, str]:
-    """Return the settings of a gateway."""
+    """Return the settings of a gateway whose patience a busy machine doesn't wear out.
+
+    A test of what comes when its time is up shortens the time that it is about.
+    """
     keys = "1:" + base64.b64encode(b"k" * 32).decode()
     return {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
-        "KAFKA_PUBLISH_TIMEOUT": str(PUBLISH_TIMEOUT),
+        "KAFKA_PUBLISH_TIMEOUT": "60",
+        "KAFKA_REQUEST_TIMEOUT": "120",  # after which the client would publish once more
         "KAFKA_CONNECT_RETRY_LONGEST": "0.5",
         "GATEWAY_DATABASE_URL": database.gateway,
-        "GATEWAY_DATABASE_CONNECT_TIMEOUT": "1",
-        "GATEWAY_DATABASE_COMMAND_TIMEOUT": "1",
+        "GATEWAY_DATABASE_CONNECT_TIMEOUT": "60",
+        "GATEWAY_DATABASE_COMMAND_TIMEOUT": "60",
         "JOB_ID_KEYS": keys,
         "LINK_KEYS": keys,
         "PUBLIC_URL": PUBLIC_URL,
@@ -199,7 +209,7 @@ async def open_bench(
     bootstrap_servers: str, database: DatabaseUrls, topic_prefix: str, directory: Path
 ) -> AsyncIterator[Bench]:
     """Run a gateway for which `configure` has set the environment, until it is ready."""
-    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix)
+    kafka = bus_settings(bootstrap_servers, topic_prefix)
     await ensure_topics(kafka, RETENTION)
     app = build_app(Settings())
     async with app.router.lifespan_context(app), client_of(app) as client:
@@ -230,8 +240,7 @@ async def served_gateway(
     kafka: Kafka, database: DatabaseUrls, topic_prefix: str, directory: Path, **settings: str
 ) -> AsyncIterator[ServedGateway]:
     """Run a gateway until the body ends, on a database without tables; `settings` are its own."""
-    bus = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=topic_prefix)
-    await ensure_topics(bus, RETENTION)
+    await ensure_topics(bus_settings(kafka.bootstrap_servers, topic_prefix), RETENTION)
     await prepare(database)
     port = next(free_ports())
     variables = {

@@ -14,7 +14,7 @@ from local_stack.polling import poll_until
 from tests.integration.gateway.bench import Bench, OpenBench
 from tests.support.gateway import REQUEST
 
-_SECONDS = 60.0
+_SECONDS = 120.0
 _LISTENERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'gateway-listen'

@@ -26,22 +26,25 @@ from shared.bus.stored_log import open_log
 from shared.bus.topics import ensure_topics
 from shared.settings import KafkaSettings
 from shared.topics import Topic
-from tests.integration.gateway.bench import RETENTION, environment, prepare
+from tests.integration.gateway.bench import RETENTION, bus_settings, environment, prepare
 from tests.support.gateway import REQUEST
 from tests.support.servers import DatabaseUrls, LocalKafka, LocalPostgres
 
 KEY: Final = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
-_SECONDS: Final = 60.0
+_SECONDS: Final = 120.0
+_CLIENT_SECONDS: Final = 300
+"""Longer than the gateway itself waits for anything."""
 _ROWS: Final = (
     "SELECT job_id, value, acked_at IS NOT NULL AS is_acked FROM gateway.idempotency_keys"
 )
+IMPATIENT: Final = {"KAFKA_PUBLISH_TIMEOUT": "2"}
 HOLD_UPDATES: Final = """
 CREATE FUNCTION gateway.hold() RETURNS trigger LANGUAGE plpgsql AS
     $body$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $body$;
 CREATE TRIGGER hold BEFORE UPDATE ON gateway.idempotency_keys EXECUTE FUNCTION gateway.hold();
 """
 END_SESSIONS: Final = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = 'gateway'
 """
 
@@ -72,7 +75,8 @@ class Served:
         await self.process.kill()
 
     async def submit(self, request: dict[str, Any] = REQUEST) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=f"http://{LOOPBACK}:{self.port}", timeout=30) as http:
+        url = f"http://{LOOPBACK}:{self.port}"
+        async with httpx.AsyncClient(base_url=url, timeout=_CLIENT_SECONDS) as http:
             return await http.post(
                 "/generate-report", json=request, headers={"idempotency-key": KEY}
             )
@@ -130,16 +134,22 @@ class Served:
 
 @pytest.fixture
 async def served(
-    local_kafka: LocalKafka, local_postgres: LocalPostgres, topic_prefix: str, tmp_path: Path
+    request: pytest.FixtureRequest,
+    local_kafka: LocalKafka,
+    local_postgres: LocalPostgres,
+    topic_prefix: str,
+    tmp_path: Path,
 ) -> AsyncIterator[Served]:
+    """A gateway that waits until it is killed; a test may change its settings."""
     servers = local_kafka.bootstrap_servers
-    kafka = KafkaSettings(bootstrap_servers=servers, topic_prefix=topic_prefix)
+    kafka = bus_settings(servers, topic_prefix)
     await ensure_topics(kafka, RETENTION)
     async with local_postgres.create_database() as database:
         await prepare(database)
         variables = {
             "PATH": os.environ["PATH"],
             **environment(servers, database, topic_prefix, tmp_path),
+            **getattr(request, "param", {}),
         }
         served = Served(kafka, database, variables, StackDirectory(tmp_path))
         await served.start()
@@ -206,6 +216,7 @@ async def test_killed_between_publishing_and_noting_the_acknowledgement(served: 
     assert_is_one_job(records, answer)
 
 
+@pytest.mark.parametrize("served", [IMPATIENT], indirect=True, ids=["impatient"])
 async def test_a_timeout_of_the_broker_is_503_and_the_replay_is_the_same_job(
     served: Served, local_kafka: LocalKafka
 ) -> None:
@@ -218,6 +229,7 @@ async def test_a_timeout_of_the_broker_is_503_and_the_replay_is_the_same_job(
     assert_is_one_job(await served.records(), answer)
 
 
+@pytest.mark.parametrize("served", [IMPATIENT], indirect=True, ids=["impatient"])
 async def test_a_broker_that_refuses_is_503_and_the_replay_is_the_same_job(
     served: Served, local_kafka: LocalKafka
 ) -> None:

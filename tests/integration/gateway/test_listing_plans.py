@@ -136,8 +136,10 @@ async def read_model(
     million: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ReadModel]:
     monkeypatch.setenv("GATEWAY_DATABASE_URL", million.gateway)
+    monkeypatch.setenv("GATEWAY_DATABASE_CONNECT_TIMEOUT", "60")
+    monkeypatch.setenv("GATEWAY_DATABASE_COMMAND_TIMEOUT", "60")
     async with open_database(Settings(), schema="gateway", service="gateway") as database:
-        yield ReadModel(database, timeout=30)
+        yield ReadModel(database, timeout=120)
 
 
 @pytest.mark.parametrize("listing", ["all", "by status", "by type", "by type and status"])

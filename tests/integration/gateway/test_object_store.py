@@ -53,7 +53,7 @@ class Reports:
         job_id = self.live.new_id()
         path = f"{job_id}/1/1-token/{FILE_NAME}"
         store = open_store(self.s3.url)
-        async with artifact_writer(store, path, media_type=MEDIA_TYPE, time_limit=30) as writer:
+        async with artifact_writer(store, path, media_type=MEDIA_TYPE, time_limit=60) as writer:
             await writer.write(CONTENT)
         columns: dict[str, Any] = {
             "status": "COMPLETED",
@@ -97,7 +97,8 @@ async def reports(
 ) -> AsyncIterator[Reports]:
     """A gateway with the bucket for its artifacts; a test may change its settings."""
     configure(monkeypatch, kafka.bootstrap_servers, database, topic_prefix, tmp_path)
-    own = {**PATIENCE, "DOWNLOAD_URL_LIFETIME": str(LIFETIME), **getattr(request, "param", {})}
+    own = {**PATIENCE, "DOWNLOAD_URL_LIFETIME": str(LIFETIME), "STORE_TIMEOUT": "60"}
+    own |= getattr(request, "param", {})
     variables = {f"GATEWAY_{name}": value for name, value in own.items()}
     for name, value in {**s3.environment, "ARTIFACTS_URL": s3.url, **variables}.items():
         monkeypatch.setenv(name, value)

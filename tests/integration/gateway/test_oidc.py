@@ -25,6 +25,7 @@ async def test_a_token_submits_for_its_tenant_and_no_further_than_its_scopes(
     monkeypatch.setenv("GATEWAY_OIDC_ISSUER", issuer.url)
     monkeypatch.setenv("GATEWAY_OIDC_AUDIENCE", AUDIENCE)
     monkeypatch.setenv("GATEWAY_OIDC_TENANT_CLAIM", "org")
+    monkeypatch.setenv("GATEWAY_OIDC_TIMEOUT", "60")
     await prepare(database)
     async with (
         issuer.served(),
