@@ -1,6 +1,7 @@
 """Any application over real HTTP on a loopback port, in this process."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from shared.serving import Server, configure
 from shared.settings import ServerSettings
 
 _START_SECONDS = 30.0
+_LITTLE = 4096
+"""Bytes; the kernel makes of it what it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,14 @@ async def serving(app: ASGIApp, **settings: Any) -> AsyncIterator[Served]:
     finally:
         server.should_exit = True
         await task
+
+
+async def connect_and_read_nothing(port: int) -> asyncio.StreamWriter:
+    """Connect as a client that never reads, and for which the kernel keeps little, as anywhere."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LITTLE)
+    connection.setblocking(False)  # noqa: FBT003 - the only way to say it
+    await asyncio.get_running_loop().sock_connect(connection, (LOOPBACK, port))
+    _, writer = await asyncio.open_connection(sock=connection, limit=1)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    return writer
