@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import httpx
@@ -16,20 +16,21 @@ from gateway.settings import Settings
 from local_stack.polling import poll_until
 from shared.bus.topics import ensure_topics
 from shared.job_id import JobId
-from shared.settings import KafkaSettings
-from tests.integration.gateway.bench import RETENTION, Bench
+from tests.integration.gateway.bench import RETENTION, Bench, bus_settings
 from tests.support.event_stream import EventReader
 from tests.support.servers import DatabaseUrls
 from tests.support.serving import Served, serving
 
-SECONDS = 30.0
+SECONDS = 90.0
 """No condition may take longer."""
+LONG: Final = "600"
+"""Seconds that no test lasts: who waits so long waits for ever."""
 
-# The one connection listens to the channel of the read model last.
+# The one connection listens to the channel of the read model last; from time to time it is probed.
 _LISTENERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'gateway-listen'
-      AND query LIKE 'LISTEN%report_jobs_read_model%' AND state = 'idle'
+      AND (query LIKE 'LISTEN%report_jobs_read_model%' OR query = 'SELECT 1') AND state = 'idle'
 """
 
 
@@ -79,12 +80,18 @@ class Live:
         await poll_until(is_so, seconds=SECONDS)
 
     async def until_watched_by(self, count: int) -> None:
-        """Return when so many clients wait for changes."""
+        """Return when so many clients wait for changes, and the gateway has read their jobs.
+
+        They are counted before that: a change could still be the state that is read first.
+        """
 
         async def is_so() -> bool:
             return await self.watches() == count
 
         await poll_until(is_so, seconds=SECONDS)
+        if count:
+            # Jobs are read in the order in which they are asked for, many at a time.
+            await self.client.get(f"/report-jobs/{self.new_id()}")
 
     async def watches(self) -> int:
         """Return how many clients wait for changes, as the metrics say."""
@@ -121,13 +128,13 @@ async def open_live(
     bootstrap_servers: str, database: DatabaseUrls, topic_prefix: str, directory: Path
 ) -> AsyncIterator[Live]:
     """Serve a gateway for which the environment is set, until it is ready and listens."""
-    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix)
+    kafka = bus_settings(bootstrap_servers, topic_prefix)
     await ensure_topics(kafka, RETENTION)
     app = build_app(Settings())
     admin = await asyncpg.connect(database.admin)
     try:
         async with (
-            serving(app, shutdown_grace=60) as served,
+            serving(app, shutdown_grace=float(LONG)) as served,
             httpx.AsyncClient(base_url=served.url, timeout=SECONDS) as client,
         ):
             bench = Bench(app, client, kafka, database, directory / "artifacts")

@@ -10,12 +10,15 @@ import pytest
 
 from local_stack.polling import poll_until
 from shared.clock import utc_now
-from tests.integration.gateway.live import SECONDS, Live
+from tests.integration.gateway.live import LONG, SECONDS, Live
 from tests.integration.gateway.test_api_keys import keys
 from tests.integration.gateway.test_waiting import ENDED, PROGRESS, RUNNING, delete
 from tests.support.event_stream import EventReader
+from tests.support.serving import connect_and_read_nothing
 
 COMPLETED: dict[str, Any] = {"status": "COMPLETED", "row_count": 0, "events_offset": 9}
+BY_KEY = {"AUTH": "api-key", "API_KEYS_REFRESH": LONG}
+"""Keys are read again only when a change is told, so that none counts as too long unread."""
 
 
 async def rest(reader: EventReader) -> list[tuple[str | None, str]]:
@@ -149,11 +152,11 @@ async def test_a_client_that_leaves_is_forgotten(live: Live) -> None:
     await live.until_watched_by(0)
 
 
+@pytest.mark.parametrize("live", [{"CLIENT_TIMEOUT": "2"}], indirect=True)
 async def test_a_client_that_reads_nothing_is_dropped(live: Live) -> None:
     job_id = await live.add(**RUNNING)
-    _, writer = await asyncio.open_connection("127.0.0.1", live.served.port, limit=1)
+    writer = await connect_and_read_nothing(live.served.port)
     try:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(f"GET /report-jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await live.until_watched_by(1)
         changes = asyncio.create_task(change_for_ever(live, job_id))
@@ -180,11 +183,11 @@ async def test_a_stop_of_the_gateway_closes_all_streams_at_once(live: Live) -> N
     async with live.stream(job_id) as events:
         await events.next()
         waiting = asyncio.create_task(
-            live.client.get(f"/report-jobs/{job_id}", headers={"prefer": "wait=60"})
+            live.client.get(f"/report-jobs/{job_id}", headers={"prefer": f"wait={LONG}"})
         )
         await live.until_watched_by(2)
         live.served.stop()
-        # Far sooner than the grace of a minute: both answers end well, and nobody is cut off.
+        # Far sooner than the grace is over: both answers end well, and nobody is cut off.
         assert await rest(events) == []
         assert (await waiting).json()["status"] == "PENDING"
 
@@ -213,8 +216,13 @@ async def test_a_stream_ends_at_its_longest_and_goes_on_where_the_client_comes_b
         assert await rest(events) == [("0-9", "job")]
 
 
-@pytest.mark.parametrize("live", [{"AUTH": "api-key"}], indirect=True)
-@pytest.mark.parametrize("is_silent", [True, False])
+@pytest.mark.parametrize(
+    ("live", "is_silent"),
+    # Each in one way only: nothing happens, or the silence is too short to be filled.
+    [(BY_KEY, True), ({**BY_KEY, "STREAM_QUIET": LONG}, False)],
+    indirect=["live"],
+    ids=["in silence", "with the next state"],
+)
 async def test_a_stream_ends_when_its_key_is_revoked(live: Live, *, is_silent: bool) -> None:
     _, created, _ = await keys("create", "--tenant", "default", "--name", "to be revoked")
     key = created.strip()
@@ -252,7 +260,7 @@ async def test_where_as_many_follow_as_may_one_more_is_refused_and_a_wait_is_no_
         assert refused.json()["type"] == "urn:report-jobs:problem:temporarily-unavailable"
         assert int(refused.headers["retry-after"]) > 0
         # The live client gives up long before that.
-        waited = await live.client.get(path, headers={"prefer": "wait=60"}, timeout=SECONDS)
+        waited = await live.client.get(path, headers={"prefer": f"wait={LONG}"})
         assert (waited.status_code, waited.json()["status"]) == (200, "RUNNING")
         await live.change(job_id, **ENDED)
         for events in (one, two):

@@ -12,14 +12,12 @@ import httpx
 
 from local_stack.polling import poll_until
 from tests.integration.gateway.bench import ServedGateway, served_gateway
-from tests.integration.gateway.live import SECONDS, watches_of
+from tests.integration.gateway.live import LONG, SECONDS, watches_of
 from tests.integration.gateway.test_events import rest
 from tests.support.event_stream import EventReader
 from tests.support.gateway import REQUEST
 from tests.support.servers import DatabaseUrls, Kafka, LocalKafka, Postgres
 
-LONG: Final = "600"
-"""Seconds that no test lasts: who waits so long waits for ever."""
 STREAMS: Final = 50
 WAITS: Final = 50
 
@@ -88,9 +86,10 @@ async def test_a_client_that_never_ends_its_request_holds_the_process_no_longer_
 async def test_a_broker_that_hangs_doesnt_hold_the_process(
     local_kafka: LocalKafka, postgres: Postgres, topic_prefix: str, tmp_path: Path
 ) -> None:
+    limits = {"KAFKA_PUBLISH_TIMEOUT": "2", "KAFKA_REQUEST_TIMEOUT": "10"}
     async with (
         postgres.create_database() as database,
-        served_gateway(local_kafka, database, topic_prefix, tmp_path) as gateway,
+        served_gateway(local_kafka, database, topic_prefix, tmp_path, **limits) as gateway,
         httpx.AsyncClient(base_url=gateway.url, timeout=SECONDS) as client,
     ):
         await submit(client)
