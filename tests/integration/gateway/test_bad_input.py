@@ -5,6 +5,7 @@ import base64
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,7 +23,8 @@ from tests.support.gateway import NOW, REQUEST, RETENTION, FakeGateway
 from tests.support.issuer import AUDIENCE, new_issuer
 from tests.support.serving import Served, serving
 
-_SECONDS = 30.0
+_SECONDS = 60.0
+_PIECE: Final = 65_536
 _VALID_BODY: Final = json.dumps(REQUEST).encode()
 _FILE: Final = b"day,orders\n2024-01-01,3\n"
 
@@ -202,10 +204,15 @@ async def served(gateway: FakeGateway) -> AsyncIterator[Served]:
 async def say(served: Served, request: bytes) -> Answer:
     """Send bytes, and read until the server has closed."""
     reader, writer = await asyncio.open_connection(LOOPBACK, served.port)
+    raw = b""
     try:
-        async with asyncio.timeout(_SECONDS):
-            writer.write(request)
-            raw = await reader.read()
+        # It answers before it has read a body that it doesn't want, and closes: what is still on
+        # its way then ends the connection with a reset.
+        with suppress(ConnectionError):
+            async with asyncio.timeout(_SECONDS):
+                writer.write(request)
+                while piece := await reader.read(_PIECE):
+                    raw += piece
     finally:
         writer.close()
     head, _, body = raw.partition(b"\r\n\r\n")
@@ -337,7 +344,7 @@ BAD_TOKENS: Final = [
 
 async def test_access_tokens_that_make_no_sense() -> None:
     issuer = new_issuer()
-    keys = IssuerKeys(OpenIdProvider(issuer.url, timeout=2.0), refresh=300)
+    keys = IssuerKeys(OpenIdProvider(issuer.url, timeout=60.0), refresh=300)
     rules = TokenRules(issuer.url, AUDIENCE, "tenant", leeway=30)
     access = CredentialAccess(None, AccessTokens(keys, rules, utc_now))
     async with issuer.served(), serving(FakeGateway(access=access).application()) as served:
