@@ -22,7 +22,7 @@ from local_stack.registry import load_processes, read_environment
 from local_stack.services import SERVICES, answers_ready
 from tests.support.servers import DatabaseUrls, LocalKafka
 
-_SECONDS = 90.0
+_SECONDS = 300.0
 
 _STAND_IN = """
 import http.server, os, signal, sys

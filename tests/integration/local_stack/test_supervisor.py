@@ -18,7 +18,7 @@ from local_stack.registry import end_leftovers, load_processes, save_processes
 from local_stack.supervisor import RestartPolicy, Supervisor
 from shared.backoff import Backoff
 
-_SECONDS = 20.0
+_SECONDS = 120.0
 _QUICK = RestartPolicy(backoff=Backoff(first=0.01, longest=0.02))
 
 _SLEEP = "import time; print('up', flush=True); time.sleep(600)"
@@ -149,7 +149,9 @@ asyncio.run(main())
     process = await ChildProcess.start(_spec(tmp_path, "supervisor", program))
     await _until(record.exists)
     child = load_processes(record)["child"]
-    await _until(lambda: is_alive(child))
+    # Before it runs its program it hasn't yet asked the kernel to end with its parent.
+    await _until(lambda: "up" in last_lines(tmp_path / "child.log"))
+    assert is_alive(child)
 
     os.kill(process.identity.pid, signal.SIGKILL)
     await process.wait()
