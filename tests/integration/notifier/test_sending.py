@@ -148,8 +148,13 @@ async def test_events_are_handed_to_the_bus_once_committed(
     async with raw_server(Answers([200])) as server, a_sender(deliveries) as sender:
         await take_in(deliveries, delivery(server.url()))
         sender.wake()
-        await until(lambda: is_settled(notifier_database))
-        await deliveries._outbox.drain()
+
+        async def is_handed_over() -> bool:
+            # The events go to the outbox a moment after their commit can be seen.
+            await deliveries._outbox.drain()
+            return bool(published.messages)
+
+        await until(is_handed_over)
     (message,) = published.messages
     assert message.headers["ce_type"] == "report-jobs.WebhookDelivered.v1"
     assert await outbox_events(notifier_database) == []
