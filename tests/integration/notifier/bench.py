@@ -35,7 +35,10 @@ from tests.unit.notifier.samples import SECRET
 from tests.unit.notifier.servers import RawServer
 
 LOCAL = CallbackPolicy((ip_network("127.0.0.0/8"), ip_network("::1/128")))
-PATIENCE = 30
+PATIENCE = 120
+"""Seconds after which a condition is given up; far more than a busy machine needs."""
+SLOW_MACHINE = ClientLimits(dns=PATIENCE, connect=PATIENCE, total=10 * PATIENCE)
+"""For attempts that must not end because the machine is slow."""
 
 
 class KeptMessages:
@@ -53,7 +56,9 @@ class KeptMessages:
 async def open_notifier_database(urls: DatabaseUrls) -> AsyncIterator[Database]:
     """Open a database as the notifier, its schema up to date."""
     await asyncio.to_thread(migrate, urls.notifier, schema=SCHEMA, directory=MIGRATIONS)
-    settings = DatabaseSettings.model_validate({"database_url": urls.notifier})
+    settings = DatabaseSettings.model_validate(
+        {"database_url": urls.notifier, "database_connect_timeout": PATIENCE}
+    )
     async with open_database(settings, schema=SCHEMA, service="notifier") as opened:
         yield opened
 
@@ -114,12 +119,11 @@ async def a_sender(
     *,
     policy: CallbackPolicy = LOCAL,
     slots: int = 8,
-    limits: ClientLimits | None = None,
+    limits: ClientLimits = SLOW_MACHINE,
     poll: float = 0.2,
     posts: Posts | None = None,
 ) -> AsyncIterator[Sender]:
     """Run a sender with its client; it is cut off at the end, as by a crash."""
-    limits = limits or ClientLimits()
     resolver = GuardedResolver(policy, timeout=limits.dns)
     client = WebhookClient(policy, resolver, ssl.create_default_context(), limits)
     sender = Sender(

@@ -15,7 +15,7 @@ from tests.support.servers import DatabaseUrls
 RULES = DeliveryRules(
     schedule=RetrySchedule((timedelta(0), timedelta(0), timedelta(0)), jitter=0),
     per_destination=4,
-    lease=30,
+    lease=600,
     restart_grace=0,
 )
 
