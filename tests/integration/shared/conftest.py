@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ from shared.bus import Batch, BusConnection, BusPublisher, LogReader, ReaderTime
 from shared.bus.stored_log import open_log
 from shared.bus.topics import ensure_topics
 from shared.database import positions
-from shared.database.pool import Database, open_database
+from shared.database.pool import TRANSIENT_ERRORS, Database, open_database
 from shared.events import JobEvent, JobStarted, OutgoingMessage, ReceivedEvent, encode
 from shared.service import read_when_connected, running
 from shared.settings import DatabaseSettings, KafkaSettings
@@ -32,10 +33,15 @@ from tests.support.job_histories import NOON, make_job_id
 from tests.support.servers import DatabaseUrls, Kafka, LocalKafka
 
 GROUP = "reader"
-SECONDS = 40.0
+SECONDS = 120.0
+"""When what is waited for is given up; far more than a busy machine needs."""
 TIMES = ReaderTimes(
-    commit_every=0.2, call_timeout=5.0, check_every=0.2, retry=Backoff(first=0.05, longest=0.5)
+    commit_every=0.2, call_timeout=60.0, check_every=0.2, retry=Backoff(first=0.05, longest=0.5)
 )
+IMPATIENT = replace(TIMES, call_timeout=5.0)
+"""For readers whose broker dies."""
+_PATIENCE = 60.0
+_IMPATIENCE = 3.0
 _CREATE_EFFECTS = "CREATE TABLE effects (job_id text PRIMARY KEY, times int NOT NULL)"
 _COUNT = """
 INSERT INTO effects AS e (job_id, times) SELECT job_id, count(*) FROM unnest($1::text[]) AS job_id
@@ -43,19 +49,23 @@ GROUP BY job_id ON CONFLICT (job_id) DO UPDATE SET times = e.times + excluded.ti
 """
 
 
-def kafka_settings(kafka: Kafka, prefix: str) -> KafkaSettings:
+def kafka_settings(kafka: Kafka, prefix: str, *, patience: float) -> KafkaSettings:
+    """Return settings whose calls take up to `patience` seconds.
+
+    A broker that is merely slow must not be given up: what is sent to it again is there twice.
+    """
     return KafkaSettings(
         bootstrap_servers=kafka.bootstrap_servers,
         topic_prefix=prefix,
-        publish_timeout=3.0,
-        request_timeout=3.0,
+        publish_timeout=patience,
+        request_timeout=patience,
         connect_retry_longest=0.5,
     )
 
 
 def database_settings(url: str) -> DatabaseSettings:
     return DatabaseSettings(
-        database_url=url, database_connect_timeout=3.0, database_command_timeout=10.0
+        database_url=url, database_connect_timeout=_PATIENCE, database_command_timeout=_PATIENCE
     )
 
 
@@ -141,7 +151,8 @@ class Log:
 
     async def read(self, topic: Topic) -> list[ConsumerRecord]:
         """Return all records of a topic, as it is now."""
-        async with open_log(self.settings, [topic]) as stored:
+        patient = self.settings.model_copy(update={"request_timeout": _PATIENCE})
+        async with open_log(patient, [topic]) as stored:
             return [
                 record
                 for partition, offsets in (await stored.bounds()).items()
@@ -201,7 +212,7 @@ class Effects:
         async def has_all() -> bool:
             try:
                 return set(job_ids) <= set(await self.counts())
-            except OSError:
+            except TRANSIENT_ERRORS:
                 return False
 
         await poll_until(has_all, seconds=seconds)
@@ -221,6 +232,25 @@ class Reading:
 
         await poll_until(is_reading, seconds=SECONDS)
 
+    async def wait_until_taken(self, partition: TopicPartition, count: int) -> None:
+        """Return when the first records of a partition were taken, handled or not."""
+        consumer = self.reader._subscriber.consumer
+        assert consumer is not None
+
+        async def are_taken() -> bool:
+            return bool(await consumer.position(partition) >= count)
+
+        await poll_until(are_taken, seconds=SECONDS)
+
+
+async def wait_until_committed(log: Log, effects: Effects) -> None:
+    """Return when Kafka knows all that is stored: nothing that was handled is still under way."""
+
+    async def is_committed() -> bool:
+        return await log.committed() == await effects.positions()
+
+    await poll_until(is_committed, seconds=SECONDS)
+
 
 class StartReader(Protocol):
     def __call__(
@@ -235,12 +265,12 @@ class StartReader(Protocol):
         """Run a reader of the events topic that hands its batches to `effects`."""
 
 
-def reader_factory(settings: KafkaSettings) -> StartReader:
+def reader_factory(settings: KafkaSettings, usual_times: ReaderTimes = TIMES) -> StartReader:
     @asynccontextmanager
     async def start(
         effects: Effects,
         *,
-        times: ReaderTimes = TIMES,
+        times: ReaderTimes = usual_times,
         max_records: int = 1000,
         concerns: Callable[[ReceivedEvent], bool] | None = None,
         unhurried: Collection[type[JobEvent]] = (),
@@ -284,7 +314,7 @@ async def counting_database(url: str) -> AsyncIterator[Effects]:
 
 @pytest.fixture
 async def log(kafka: Kafka, topic_prefix: str) -> Log:
-    settings = kafka_settings(kafka, topic_prefix)
+    settings = kafka_settings(kafka, topic_prefix, patience=_PATIENCE)
     await ensure_topics(settings, timedelta(days=1))
     return Log(settings)
 
@@ -292,7 +322,7 @@ async def log(kafka: Kafka, topic_prefix: str) -> Log:
 @pytest.fixture
 async def local_log(local_kafka: LocalKafka, topic_prefix: str) -> Log:
     """A log on a broker that the test may kill."""
-    settings = kafka_settings(local_kafka, topic_prefix)
+    settings = kafka_settings(local_kafka, topic_prefix, patience=_IMPATIENCE)
     await ensure_topics(settings, timedelta(days=1))
     return Log(settings)
 

@@ -9,6 +9,8 @@ from shared.settings import DatabaseSettings
 from tests.support.relay import GOODBYE, Relay
 from tests.support.servers import DatabaseUrls
 
+PATIENCE = 60.0
+
 
 async def test_a_server_that_said_goodbye_on_an_idle_connection_is_a_passing_failure(
     database: DatabaseUrls,
@@ -16,7 +18,7 @@ async def test_a_server_that_said_goodbye_on_an_idle_connection_is_a_passing_fai
     relay = Relay(database.gateway)
     async with relay.listening() as url:
         settings = DatabaseSettings.model_validate(
-            {"database_url": url, "database_command_timeout": 2.0}
+            {"database_url": url, "database_connect_timeout": PATIENCE}
         )
         async with (
             open_database(settings, schema="gateway", service="test") as pool,
@@ -34,7 +36,12 @@ async def test_who_would_wait_behind_too_many_for_a_connection_is_refused_at_onc
     database: DatabaseUrls,
 ) -> None:
     settings = DatabaseSettings.model_validate(
-        {"database_url": database.gateway, "database_pool_size": 1, "database_queue": 1}
+        {
+            "database_url": database.gateway,
+            "database_connect_timeout": PATIENCE,
+            "database_pool_size": 1,
+            "database_queue": 1,
+        }
     )
     async with open_database(settings, schema="gateway", service="test") as pool:
         async with pool.connection():

@@ -18,10 +18,15 @@ LISTENERS = """
 """
 
 
+def patient_settings(url: str) -> DatabaseSettings:
+    """Return settings under which a slow database isn't taken for a lost one."""
+    return DatabaseSettings.model_validate({"database_url": url, "database_connect_timeout": 60})
+
+
 @asynccontextmanager
 async def listening(url: str, heard: list[str]) -> AsyncIterator[None]:
     """Listen until the end of the body, once the first connection stands."""
-    settings = DatabaseSettings.model_validate({"database_url": url})
+    settings = patient_settings(url)
     channels = {CHANNEL: heard.append}
     loop = asyncio.create_task(listen(settings, service="test", channels=channels))
     try:
@@ -69,7 +74,7 @@ async def test_a_broken_connection_is_made_anew_and_wakes_for_what_was_missed(
 async def test_one_connection_serves_several_channels(database: DatabaseUrls) -> None:
     some: list[str] = []
     others: list[str] = []
-    settings = DatabaseSettings.model_validate({"database_url": database.report_worker})
+    settings = patient_settings(database.report_worker)
     channels = {CHANNEL: some.append, "something_else": others.append}
     loop = asyncio.create_task(listen(settings, service="test", channels=channels))
     admin = await asyncpg.connect(database.admin)
@@ -90,7 +95,7 @@ async def test_a_database_that_is_not_there_yet_is_waited_for(database: Database
     heard: list[str] = []
     admin = await asyncpg.connect(database.admin)
     late = f"{database.name}_late"
-    settings = DatabaseSettings.model_validate({"database_url": f"{database.admin}_late"})
+    settings = patient_settings(f"{database.admin}_late")
     channels = {CHANNEL: heard.append}
     loop = asyncio.create_task(listen(settings, service="test", channels=channels))
     try:

@@ -11,6 +11,7 @@ import pytest
 
 from shared.bus import BusConnection, BusPublisher, BusUnavailableError, make_broker
 from shared.bus.broker import producer_of
+from shared.events import OutgoingMessage
 from shared.settings import KafkaSettings
 from shared.topics import Topic
 from tests.integration.shared.conftest import SECONDS, Log, message
@@ -142,11 +143,21 @@ async def test_unconnected_publisher_says_so_at_once() -> None:
         await publisher.publish_one(message(1))
 
 
+async def publish_in_the_end(publisher: BusPublisher, sent: OutgoingMessage) -> None:
+    async with asyncio.timeout(SECONDS):
+        while True:
+            try:
+                await publisher.publish_one(sent)
+            except BusUnavailableError:
+                continue
+            return
+
+
 async def test_broker_that_dies_is_noticed_in_bounded_time_and_used_again_once_it_is_back(
     local_log: Log, local_kafka: LocalKafka
 ) -> None:
     async with publishing(local_log.settings) as publisher:
-        await publisher.publish_one(message(1))
+        await publish_in_the_end(publisher, message(1))
         await local_kafka.kill()
         try:
             async with asyncio.timeout(SECONDS):
@@ -160,13 +171,7 @@ async def test_broker_that_dies_is_noticed_in_bounded_time_and_used_again_once_i
         finally:
             await local_kafka.start()
 
-        async with asyncio.timeout(SECONDS):
-            while True:
-                try:
-                    await publisher.publish_one(message(4))
-                    break
-                except BusUnavailableError:
-                    continue
+        await publish_in_the_end(publisher, message(4))
 
     keys = {record.key for record in await local_log.read(Topic.EVENTS)}
     assert {message(1).key, message(4).key} <= keys

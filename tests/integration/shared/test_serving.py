@@ -40,7 +40,7 @@ async def test_an_endless_answer_hears_of_the_shutdown_and_ends_well() -> None:
     app = Starlette(routes=[Route("/", endless)], lifespan=lifespan)
     async with (
         serving(app, shutdown_grace=60) as served,
-        httpx.AsyncClient(base_url=served.url) as client,
+        httpx.AsyncClient(base_url=served.url, timeout=60) as client,
         client.stream("GET", "/") as response,
     ):
         parts = response.aiter_raw()
