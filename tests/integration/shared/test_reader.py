@@ -177,6 +177,7 @@ async def test_events_that_concern_nobody_cost_no_transaction_each_but_are_passe
     await log.write(*range(20))
 
     async with start_reader(effects, concerns=lambda received: received.event.job_id == wanted):
+        await effects.wait_for(1)
         for number in range(20, 30):
             await log.write(number)
 
