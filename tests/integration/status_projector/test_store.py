@@ -33,7 +33,10 @@ REQUEST = RequestedReport(
 )
 # The fixtures are made once for all examples; each example begins by emptying the table.
 many_examples = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=150,
+    # A busy machine draws slowly.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
