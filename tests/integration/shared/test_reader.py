@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from local_stack.polling import poll_until
 from shared.bus import Batch, Pace
@@ -36,6 +37,8 @@ from tests.integration.shared.conftest import (
 )
 from tests.support.job_histories import NOON, JobHistory, make_job_id
 from tests.support.servers import LocalKafka, LocalPostgres
+
+Offsets = dict[TopicPartition, int]
 
 REQUEST = RequestedReport(
     report_type="ORDERS_SUMMARY",
@@ -75,6 +78,40 @@ async def test_offsets_are_committed_once_idle(
     await log.write(*range(20))
     async with start_reader(effects):
         await effects.wait_for(*range(20))
+        await wait_until_committed(log, effects)
+
+
+async def test_offsets_whose_commit_failed_are_committed_although_nothing_else_comes(
+    log: Log, effects: Effects, start_reader: StartReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, failures = AIOKafkaConsumer.commit, iter([KafkaError(), KafkaError()])
+
+    async def commit_at_the_third_try(consumer: AIOKafkaConsumer, offsets: Offsets) -> None:
+        for failure in failures:
+            raise failure
+        await commit(consumer, offsets)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", commit_at_the_third_try)
+    await log.write(*range(20))
+    async with start_reader(effects):
+        await effects.wait_for(*range(20))
+        await wait_until_committed(log, effects)
+
+
+async def test_offsets_that_kafka_never_heard_of_are_committed_although_nothing_else_comes(
+    log: Log, effects: Effects, start_reader: StartReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def commit_nothing(_consumer: AIOKafkaConsumer, _offsets: Offsets) -> None:
+        raise KafkaError
+
+    await log.write(*range(20))
+    with monkeypatch.context() as failing:
+        failing.setattr(AIOKafkaConsumer, "commit", commit_nothing)
+        async with start_reader(effects):
+            await effects.wait_for(*range(20))
+    assert await log.committed() == {}
+
+    async with start_reader(effects):
         await wait_until_committed(log, effects)
 
 

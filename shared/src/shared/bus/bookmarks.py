@@ -65,8 +65,10 @@ class Bookmarks:
         self._stored = await self._load()
         async with asyncio.timeout(self._call_timeout):
             for partition in consumer.assignment():
-                committed = await consumer.committed(partition)
-                start = starting_offset(self._stored.get(partition), committed)
+                own, committed = self._stored.get(partition), await consumer.committed(partition)
+                if own is not None and committed is None:
+                    self._uncommitted[partition] = own
+                start = starting_offset(own, committed)
                 if start is None:
                     await consumer.seek_to_beginning(partition)
                 else:
@@ -117,7 +119,8 @@ class Bookmarks:
             async with asyncio.timeout(self._call_timeout):
                 await consumer.commit(offsets)
         except (KafkaError, IllegalStateError, OSError) as error:
-            # Own positions are the truth; the next commit covers this one.
+            # Own positions are the truth, but whoever looks at the lag of an idle group sees these.
+            self._uncommitted = {**offsets, **self._uncommitted}
             _log.info("offset commit failed", group=self._group, error=type(error).__name__)
 
     async def _load(self) -> dict[TopicPartition, int]:
