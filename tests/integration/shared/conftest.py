@@ -88,6 +88,11 @@ def message(number: int) -> OutgoingMessage:
     return encode(started(number), source="test", time=datetime(2026, 3, 1, tzinfo=UTC))
 
 
+def headers_of(sent: OutgoingMessage) -> list[tuple[str, bytes]]:
+    """Return a message's headers as a client sends them."""
+    return [(name, value.encode()) for name, value in sent.headers.items()]
+
+
 class Log:
     """Both topics and the dead letter, as a foreign producer and a foreign reader see them."""
 
@@ -110,13 +115,12 @@ class Log:
         async with self.producer() as producer:
             for number in numbers:
                 sent = message(number)
-                headers = [(name, value.encode()) for name, value in sent.headers.items()]
                 await producer.send(
                     self.settings.topic(sent.topic),
                     sent.value,
                     key=sent.key,
                     partition=partition,
-                    headers=headers,
+                    headers=headers_of(sent),
                 )
             await producer.flush()
 
