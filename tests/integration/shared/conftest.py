@@ -36,7 +36,11 @@ GROUP = "reader"
 SECONDS = 120.0
 """When what is waited for is given up; far more than a busy machine needs."""
 TIMES = ReaderTimes(
-    commit_every=0.2, call_timeout=60.0, check_every=0.2, retry=Backoff(first=0.05, longest=0.5)
+    commit_every=0.2,
+    commit_retry=Backoff(first=0.05, longest=0.5),
+    call_timeout=60.0,
+    check_every=0.2,
+    retry=Backoff(first=0.05, longest=0.5),
 )
 IMPATIENT = replace(TIMES, call_timeout=5.0)
 """For readers whose broker dies."""

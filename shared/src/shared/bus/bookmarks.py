@@ -13,6 +13,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from shared.backoff import Backoff
 from shared.database import positions
 from shared.database.pool import Database
 from shared.database.positions import Advance, Progress
@@ -23,9 +24,10 @@ _log: Final = structlog.get_logger()
 class Bookmarks:
     """The positions of one group in some topics: stored, passed and committed.
 
-    What was passed is stored, and offsets are committed, every `commit_every` seconds; whether the
-    database still knows our positions is looked at every `check_every`. A call of Kafka may take
-    `call_timeout`.
+    What was passed is stored, and offsets are committed, every `commit_every` seconds and when
+    nothing is left to read; whether the database still knows our positions is looked at every
+    `check_every`. A call of Kafka may take `call_timeout`; a commit that failed is made again after
+    the delay of `commit_retry`.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Bookmarks:
         commit_every: float,
         check_every: float,
         call_timeout: float,
+        commit_retry: Backoff,
     ) -> None:
         self._database = database
         self._topics = topics
@@ -44,10 +47,12 @@ class Bookmarks:
         self._commit_every = commit_every
         self._check_every = check_every
         self._call_timeout = call_timeout
+        self._commit_retry = commit_retry
         self._stored: dict[TopicPartition, int] = {}
         self._passed: dict[TopicPartition, Advance] = {}
         self._uncommitted: dict[TopicPartition, int] = {}
-        self._checked_at = self._committed_at = time.monotonic()
+        self._checked_at = self._committed_at = self._commit_not_before = time.monotonic()
+        self._commit_failures = 0
 
     @property
     def stored(self) -> Mapping[TopicPartition, int]:
@@ -110,9 +115,14 @@ class Bookmarks:
         await self.commit(consumer)
 
     async def commit(self, consumer: AIOKafkaConsumer) -> None:
-        """Tell Kafka how far this reader came, for lag metrics and as a second opinion."""
-        if not self._uncommitted:
+        """Tell Kafka how far this reader came, for lag metrics and as a second opinion.
+
+        Nothing is told for a while after a failure: a dead broker would hold up whatever comes
+        meanwhile, and a stop.
+        """
+        if not self._uncommitted or time.monotonic() < self._commit_not_before:
             return
+        # What a cancel loses here is committed by whoever reads these partitions next.
         offsets, self._uncommitted = self._uncommitted, {}
         self._committed_at = time.monotonic()
         try:
@@ -121,7 +131,12 @@ class Bookmarks:
         except (KafkaError, IllegalStateError, OSError) as error:
             # Own positions are the truth, but whoever looks at the lag of an idle group sees these.
             self._uncommitted = {**offsets, **self._uncommitted}
+            self._commit_failures += 1
+            delay = self._commit_retry.delay(self._commit_failures)
+            self._commit_not_before = time.monotonic() + delay
             _log.info("offset commit failed", group=self._group, error=type(error).__name__)
+        else:
+            self._commit_failures = 0
 
     async def _load(self) -> dict[TopicPartition, int]:
         async with self._database.connection() as conn:

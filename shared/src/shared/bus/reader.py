@@ -61,6 +61,8 @@ class ReaderTimes:
 
     commit_every: float = 1.0
     """How often offsets are committed to Kafka, and positions after records without effects."""
+    commit_retry: Backoff = field(default_factory=lambda: Backoff(first=1.0, longest=60.0))
+    """After which a commit that failed is made again."""
     call_timeout: float = 10.0
     check_every: float = 5.0
     """How often a look is taken at whether the database still knows our positions."""
@@ -131,6 +133,7 @@ class LogReader:
             commit_every=self._times.commit_every,
             check_every=self._times.check_every,
             call_timeout=self._times.call_timeout,
+            commit_retry=self._times.commit_retry,
         )
         self._assignment = _Assignment()
         self._positioned_generation = _NOWHERE
@@ -191,8 +194,8 @@ class LogReader:
                 await asyncio.sleep(self._times.retry.delay(failures))
 
     async def commit(self) -> None:
-        """Tell Kafka how far this reader came, for lag metrics and as a second opinion."""
-        if self._subscriber.consumer is not None:
+        """Tell Kafka how far this reader came, unless its partitions are no longer its own."""
+        if self._subscriber.consumer is not None and self._is_positioned:
             await self._bookmarks.commit(self._subscriber.consumer)
 
     async def _read_once(self, consumer: AIOKafkaConsumer) -> None:
@@ -214,7 +217,8 @@ class LogReader:
         waited = time.monotonic() - began
         with fetching_held(consumer):
             await self._handle_records(records)
-            await self._bookmarks.keep_if_due(consumer)
+            if self._is_positioned:
+                await self._bookmarks.keep_if_due(consumer)
             await asyncio.sleep(self._rest_after(records, waited))
 
     def _rest_after(self, records: Records, waited: float) -> float:
