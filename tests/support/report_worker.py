@@ -69,21 +69,21 @@ QUICK: Final = {
 """Settings under which a test needs no long waits."""
 
 _SERVICE: Final = next(service for service in SERVICES if service.module == "report_worker")
-_GATE: Final = 4711
+GATE: Final = 4711
 _TEXT: Final = [{"name": "x", "title": "X", "type": "text"}]
 
 CATALOGUE: Final[dict[str, dict[str, Any]]] = {
     "EMPTY": {"source": "orders", "sql": "SELECT 1::text AS x WHERE false"},
-    "GATED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({_GATE})::text x"},
+    "GATED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({GATE})::text x"},
     "NO_SUCH_TABLE": {"source": "orders", "sql": "SELECT x FROM no_such_table"},
     "AWAY": {"source": "away", "sql": "SELECT 1::text AS x"},
-    "HURRIED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({_GATE})::text x",
+    "HURRIED": {"source": "orders", "sql": f"SELECT pg_advisory_xact_lock_shared({GATE})::text x",
                 "limits": {"max_duration": 1}},
     "IMPATIENT": {"source": "orders", "sql": "SELECT 1::text AS x", "limits": {"queue_ttl": 1}},
     "PATIENT": {"source": "orders", "sql": "SELECT 1::text AS x", "limits": {"queue_ttl": 300}},
     "STEADY": {"source": "orders", "sql": "SELECT repeat('x', 65536) AS x FROM"  # noqa: S608 - a test's
                " generate_series(1, 600) AS i CROSS JOIN LATERAL pg_sleep(sign(i) * CASE WHEN"
-               f" pg_try_advisory_xact_lock_shared({_GATE}) THEN 0 ELSE 0.05 END)"},
+               f" pg_try_advisory_xact_lock_shared({GATE}) THEN 0 ELSE 0.05 END)"},
 }  # fmt: skip
 """GATED and HURRIED wait for the test's `Gate`; the source of AWAY is the test's to choose. STEADY
 gives its rows one by one, for half a minute, or the rest at once when the gate is opened."""
@@ -110,7 +110,7 @@ class Gate:
         """Close the gate of the database that holds the reports' source."""
         connection = await asyncpg.connect(dsn)
         try:
-            await connection.execute("SELECT pg_advisory_lock($1)", _GATE)
+            await connection.execute("SELECT pg_advisory_lock($1)", GATE)
             yield cls(connection)
         finally:
             connection.terminate()
@@ -123,7 +123,7 @@ class Gate:
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
                 " AND (classid, objid) = (0, $1)"  # limits for tenants have a lock, too
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-                _GATE,
+                GATE,
             )
             return bool(waiting == reports)
 
@@ -278,8 +278,7 @@ class WorkerBench:
 
     async def start_worker(self, **settings: str) -> Worker:
         """Start a worker; settings as `slots="3"` go beyond those of the bench."""
-        taken = {worker.port for worker in self.workers}
-        port = next(port for port in free_ports() if port not in taken)
+        port = next(free_ports())
         own = {f"REPORT_WORKER_{name.upper()}": value for name, value in settings.items()}
         spec = ProcessSpec(
             name="report-worker",

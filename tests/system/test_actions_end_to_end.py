@@ -22,6 +22,8 @@ WHERE datname = current_database() AND state = 'active' AND query LIKE '%pg_slee
 
 PATIENCE: Final = timedelta(seconds=2)
 """For so long an answer waits until the read model has caught up with it."""
+MOST_TRIES: Final = 5
+"""Of which a busy machine spoils some."""
 
 
 async def act(installation: Installation, method: str, job_id: str, path: str) -> httpx.Response:
@@ -137,6 +139,18 @@ async def test_a_deleted_job_is_gone_with_its_report(installation: Installation)
         return not any(names for _, _, names in os.walk(folder))
 
     await poll_until(is_swept, seconds=SECONDS)
+
+
+async def test_a_deletion_is_answered_once_the_read_model_knows_it(
+    installation: Installation,
+) -> None:
+    answers = []
+    for _ in range(MOST_TRIES):
+        job = await fail(installation, BROKEN_QUERY)
+        answers.append(await act(installation, "DELETE", job.job_id, ""))
+        if not has_waited_in_vain(answers[-1]):
+            break
+    assert answers[-1].status_code == httpx.codes.NO_CONTENT
 
 
 async def test_a_job_that_runs_is_not_deleted(installation: Installation) -> None:

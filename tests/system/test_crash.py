@@ -29,7 +29,7 @@ WORKER = {
     # Reports read the database that is killed: its absence is a passing failure of theirs.
     "REPORT_WORKER_MAX_FAILURES": "10",
     # Beside those that are meant, a busy machine may lose leases as short as these.
-    "REPORT_WORKER_MAX_LOSSES": "100",
+    "REPORT_WORKER_MAX_LOSSES": "12",
 }
 NOTIFIER = {"NOTIFIER_LEASE": "10", "NOTIFIER_POLL": "1"}
 

@@ -31,7 +31,7 @@ from tests.support.gateway import REQUEST
 from tests.support.servers import DatabaseUrls, LocalKafka, LocalPostgres
 
 KEY: Final = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
-_SECONDS: Final = 120.0
+_SECONDS: Final = 400.0
 _CLIENT_SECONDS: Final = 300
 """Longer than the gateway itself waits for anything."""
 _ROWS: Final = (

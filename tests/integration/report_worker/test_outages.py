@@ -49,7 +49,7 @@ async def test_an_outage_of_the_database_longer_than_a_lease_re_runs_nothing(
     apart: Apart, local_postgres: LocalPostgres
 ) -> None:
     bench = apart.bench
-    # Who may take longer to connect waits longer for the other: for 10.4 s.
+    # Nobody takes another's lease within two beats and this time of its own return: 10.4 s.
     times = {"lease": "5", "database_connect_timeout": "10"}
     workers = [await bench.start_worker(**times) for _ in range(2)]
     jobs = await bench.submit_many(4, "GATED")

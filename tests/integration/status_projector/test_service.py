@@ -59,11 +59,12 @@ class Projector:
         )
 
     async def run(self, command: str) -> tuple[int | None, str]:
-        """Return the status and the standard output; errors are shown where the test fails."""
+        """Return the status and the standard output; what else is said is no traceback."""
         process = await self.start(command)
         async with asyncio.timeout(SECONDS):
             output, errors = await process.communicate()
         sys.stderr.write(errors.decode())
+        assert b"Traceback" not in errors
         return process.returncode, output.decode()
 
     @asynccontextmanager

@@ -10,6 +10,8 @@ from local_stack.files import locked
 from local_stack.paths import StackDirectory
 
 _INSTALL_SECONDS: Final = 600.0
+_LOCK_SECONDS: Final = 2.5 * _INSTALL_SECONDS
+"""Longer than another process holds it for both of its steps."""
 
 
 async def ensure_command(directory: StackDirectory, *commands: str, package: str) -> str:
@@ -21,7 +23,7 @@ async def ensure_command(directory: StackDirectory, *commands: str, package: str
     """
     if found := _find(commands):
         return found
-    async with locked(directory.root / "packages.lock", seconds=_INSTALL_SECONDS):
+    async with locked(directory.root / "packages.lock", seconds=_LOCK_SECONDS):
         if not _find(commands):  # another process has installed it meanwhile
             await _install(directory, commands[0], package)
     if found := _find(commands):

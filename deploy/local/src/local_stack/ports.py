@@ -34,7 +34,7 @@ def free_ports() -> Iterator[int]:
     The kernel hands ephemeral ports to outgoing connections: while a server is down, one of its
     own clients could take (or even connect to itself on) a port from that range.
 
-    No port is given out twice while the process lives that asked for it, be its server up or not.
+    No port is drawn twice while the process lives that asked for it, be its server up or not.
     """
     ephemeral_start = int(_EPHEMERAL_RANGE.read_text().split()[0])
     highest = ephemeral_start if ephemeral_start > _LOWEST else 32_768

@@ -8,11 +8,11 @@ import pytest
 from local_stack.polling import poll_until
 from report_worker.reports import ProgressReporter, SourceSessions, generate, open_store
 from tests.integration.report_worker.reports.conftest import PATH, report_spec, report_type
-from tests.support.report_worker import Gate
+from tests.support.report_worker import GATE, Gate
 
 GATED = report_type(
-    "SELECT i AS n FROM generate_series(1, 700) AS i,"
-    " LATERAL (SELECT pg_advisory_xact_lock_shared(4711 + 0 * i))",
+    "SELECT i AS n FROM generate_series(1, 700) AS i, LATERAL"  # noqa: S608 - ours
+    f" (SELECT pg_advisory_xact_lock_shared({GATE} + 0 * i))",
     {"n": "integer"},
 )
 """Waits for the test's `Gate`."""

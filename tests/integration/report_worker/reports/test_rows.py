@@ -101,7 +101,8 @@ async def table(admin: asyncpg.Connection) -> None:
 
 @pytest.mark.parametrize("file_format", FORMATS)
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(rows=ROWS, cuts=CUTS)
 async def test_equal_values_give_equal_bytes(

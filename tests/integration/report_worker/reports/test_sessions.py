@@ -383,7 +383,8 @@ BINDINGS = st.sampled_from(list(SCALARS)).flatmap(
 
 
 @settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(bindings=st.lists(BINDINGS, min_size=1, max_size=10))
 async def test_a_literal_is_the_value_that_a_bound_parameter_would_be(
