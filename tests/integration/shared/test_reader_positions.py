@@ -5,9 +5,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from local_stack.polling import poll_until
-from shared.events import (
-    ReceivedEvent,
-)
+from shared.events import ReceivedEvent
 from shared.topics import Topic
 from tests.integration.shared.conftest import (
     SECONDS,

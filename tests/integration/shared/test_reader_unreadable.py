@@ -102,7 +102,7 @@ async def test_header_value_that_is_no_text_is_no_reason_to_refuse_the_record(
     log: Log, effects: Effects, start_reader: StartReader
 ) -> None:
     sent = message(1)
-    await log.write_raw(sent.value, headers=[*headers_of(message(1)), ("note", b"\xff\xfe")])
+    await log.write_raw(sent.value, headers=[*headers_of(sent), ("note", b"\xff\xfe")])
 
     async with start_reader(effects):
         await effects.wait_for(1)
