@@ -72,12 +72,12 @@ class _Link:
     is_kept: bool = False
     """Whether a report used it before this one: then it may have died since."""
     checked: set[str] = field(default_factory=set)
-    remarks: int = 0
-    """What the server has said beside its answers."""
+    has_remarked: bool = False
+    """Whether the server has said something beside the rows of the COPY that it was asked last."""
 
     def note_remark(self, _connection: object, _message: object) -> None:
-        """Count one; called before the statement in which it was said is seen to end."""
-        self.remarks += 1
+        """Note one; called before the statement in which it was said is seen to end."""
+        self.has_remarked = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,7 @@ class Session:
         async def noted(piece: bytes) -> None:
             nonlocal is_empty
             is_empty = False
+            self._require_whole()
             await output(piece)
 
         try:
@@ -198,16 +199,13 @@ class Session:
     async def _copy(self, statement: str, output: Callable[[bytes], Awaitable[None]]) -> None:
         parts = (statement, _END) if self._has_begun else (self._begin, statement, _END)
         connection: Any = self.connection
-        link, before = self.link, self.link.remarks
-
-        async def output_while_all_is_whole(piece: bytes) -> None:
-            if link.remarks > before:
-                raise rows_interrupted()
-            await output(piece)
-
+        self.link.has_remarked = False
         # The public method builds one statement of its own, in a round trip of its own.
-        await connection._copy_out("; ".join(parts), output_while_all_is_whole, None)  # noqa: SLF001
-        if link.remarks > before:
+        await connection._copy_out("; ".join(parts), output, None)  # noqa: SLF001
+        self._require_whole()
+
+    def _require_whole(self) -> None:
+        if self.link.has_remarked:
             raise rows_interrupted()
 
     async def _connect_anew(self) -> None:
