@@ -103,15 +103,11 @@ class _Peer:
 
 async def _in_turns(load: Load, gateway_pid: int, peer: _Peer) -> Beside:
     """Measure the pairs, each in the other order than the one before, since the first may warm."""
-    bare_load = replace(load, port=peer.port)
+    sides = [("gateway", load, gateway_pid), ("bare", replace(load, port=peer.port), peer.pid)]
     pairs = list[Pair]()
-    for number in range(_PAIRS):
-        if number % 2:
-            bare = await _serve(bare_load, peer.pid)
-            pairs.append(Pair(await _serve(load, gateway_pid), bare))
-        else:
-            gateway = await _serve(load, gateway_pid)
-            pairs.append(Pair(gateway, await _serve(bare_load, peer.pid)))
+    for _ in range(_PAIRS):
+        pairs.append(Pair(**{name: await _serve(side, pid) for name, side, pid in sides}))
+        sides.reverse()
     pairs.sort(key=lambda pair: pair.ratio)
     return Beside(pairs[_PAIRS // 2], tuple(pair.ratio for pair in pairs))
 
