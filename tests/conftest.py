@@ -3,7 +3,7 @@
 import secrets
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 
 import pytest
@@ -48,9 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def run_directory() -> Iterator[StackDirectory]:
+async def run_directory() -> AsyncIterator[StackDirectory]:
     """Where this run's servers keep their data."""
-    with session_directory() as directory:
+    async with session_directory() as directory:
         yield directory
 
 

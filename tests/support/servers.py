@@ -1,13 +1,12 @@
 """A real Kafka broker and a real PostgreSQL server for tests, wherever they come from."""
 
 import asyncio
-import fcntl
 import os
 import secrets
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,18 +17,21 @@ import asyncpg
 from local_stack.accounts import remove_server_home
 from local_stack.bootstrap import bootstrap, with_database
 from local_stack.child import ChildProcess
-from local_stack.files import try_lock
+from local_stack.files import locked, try_lock
 from local_stack.identity import send_signal
 from local_stack.kafka import KafkaServer, prepare_kafka, wait_for_broker
 from local_stack.paths import LOCAL, StackDirectory
 from local_stack.ports import Ports
 from local_stack.postgres import PostgresServer, prepare_postgres, wait_for_database
+from shared.settings import DatabaseSettings
 from tests.support.containers import Announce, kafka_container, postgres_container
 
 SESSIONS: Final = LOCAL / "tests"
 """One folder per test run, deleted at its end, or by a later run where it was killed."""
 
 _EXTERNAL_SECONDS: Final = 20.0
+_PATIENCE: Final = 60.0
+_LOCK_SECONDS: Final = 120.0
 
 
 class Kafka(Protocol):
@@ -111,6 +113,12 @@ class DatabaseUrls:
     report_source: str
 
 
+def patient_settings(url: str, **changes: int) -> DatabaseSettings:
+    """Return settings under which a slow database isn't taken for one that is away."""
+    patience = {"database_connect_timeout": _PATIENCE, "database_command_timeout": _PATIENCE}
+    return DatabaseSettings.model_validate({"database_url": url, **patience, **changes})
+
+
 class Postgres:
     """A server that this test run may use."""
 
@@ -169,20 +177,20 @@ class LocalPostgres(Postgres, _LocalServer):
         await self._server.spec.before_start()
 
 
-@contextmanager
-def session_directory() -> Iterator[StackDirectory]:
+@asynccontextmanager
+async def session_directory() -> AsyncIterator[StackDirectory]:
     """Make a folder for this test run, and remove those of runs that were killed."""
     directory = StackDirectory(SESSIONS / f"{os.getpid()}-{secrets.token_hex(3)}")
     # One after the other: a folder that nobody has locked yet looks abandoned to those that share
     # this run's tests and begin in the same moment, and so does one that another removes.
-    with _alone():
+    async with _alone():
         for abandoned in SESSIONS.glob("*"):
             _remove_if_abandoned(StackDirectory(abandoned))
         lock = try_lock(directory.lock)
     assert lock is not None
     with lock:
         yield directory
-        with _alone():
+        async with _alone():
             _remove(directory)
 
 
@@ -241,13 +249,9 @@ def _copy_tree(source: Path, target: Path) -> None:
         os.chown(target / original.relative_to(source), owner.st_uid, owner.st_gid)
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
+def _alone() -> AbstractAsyncContextManager[None]:
     """Keep all others from making or removing folders of test runs."""
-    SESSIONS.parent.mkdir(parents=True, exist_ok=True)
-    with SESSIONS.with_suffix(".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return locked(SESSIONS.with_suffix(".lock"), seconds=_LOCK_SECONDS)
 
 
 def _remove_if_abandoned(directory: StackDirectory) -> None:

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from local_stack.polling import poll_until
 from shared.bus.dead_letter import CONSUMER, ORIGIN_OFFSET, ORIGIN_PARTITION, ORIGIN_TOPIC
 from shared.clock import utc_now
-from shared.events import JobCompleted, ReportRequested, text_headers, type_name
+from shared.events import JobCompleted, ReportRequested, byte_headers, text_headers, type_name
 from shared.job_id import JobIds
 from shared.topics import Topic
 from tests.system.catalogue import request
@@ -111,8 +111,8 @@ async def test_unreadable_request_of_a_known_job_is_rejected(installation: Insta
         "ce_subject": job_id,
         "ce_tenant": TENANT,
     }
-    encoded = [(name, value.encode()) for name, value in headers.items()]
-    await write(installation, Topic.REQUESTS, [(job_id.encode(), b"not JSON", encoded)])
+    record = (job_id.encode(), b"not JSON", byte_headers(headers))
+    await write(installation, Topic.REQUESTS, [record])
 
     job = await installation.client.wait_until_status(job_id)
 

@@ -27,10 +27,9 @@ from shared.database.pool import Database, open_database
 from shared.events import OutgoingMessage
 from shared.outbox import Outbox
 from shared.service import running
-from shared.settings import DatabaseSettings
 from shared.telemetry.metrics import OutboxMetrics
 from shared.telemetry.probes import Heartbeat
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import DatabaseUrls, patient_settings
 from tests.unit.notifier.samples import SECRET
 from tests.unit.notifier.servers import RawServer
 
@@ -56,9 +55,7 @@ class KeptMessages:
 async def open_notifier_database(urls: DatabaseUrls) -> AsyncIterator[Database]:
     """Open a database as the notifier, its schema up to date."""
     await asyncio.to_thread(migrate, urls.notifier, schema=SCHEMA, directory=MIGRATIONS)
-    settings = DatabaseSettings.model_validate(
-        {"database_url": urls.notifier, "database_connect_timeout": PATIENCE}
-    )
+    settings = patient_settings(urls.notifier)
     async with open_database(settings, schema=SCHEMA, service="notifier") as opened:
         yield opened
 

@@ -21,7 +21,7 @@ from notifier.app import MIGRATIONS, SCHEMA
 from shared.bus.topics import ensure_topics
 from shared.clock import utc_now
 from shared.database.migrations import migrate
-from shared.events import JobCompleted, encode, event_id, webhook_id
+from shared.events import JobCompleted, byte_headers, encode, event_id, webhook_id
 from shared.settings import KafkaSettings
 from shared.topics import Topic
 from tests.integration.notifier.bench import PATIENCE, Answers, hang, received, until
@@ -91,7 +91,7 @@ async def publish(environment: dict[str, str], *events: JobCompleted) -> None:
                 environment["KAFKA_TOPIC_PREFIX"] + message.topic,
                 message.value,
                 message.key,
-                headers=[(name, value.encode()) for name, value in message.headers.items()],
+                headers=byte_headers(message.headers),
             )
     finally:
         await producer.stop()

@@ -21,11 +21,10 @@ from shared.clock import utc_now
 from shared.database.pool import Database, open_database
 from shared.events import AnyJobEvent, JobFailed, JobProgressed, OutgoingMessage, decode
 from shared.outbox import Outbox
-from shared.settings import DatabaseSettings
 from shared.telemetry.metrics import OutboxMetrics
 from tests.support.report_runs import POLICY
 from tests.support.report_worker import PATIENCE
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import DatabaseUrls, patient_settings
 
 LEASE = 60.0
 
@@ -163,7 +162,7 @@ class QueueBench:
 
         await poll_until(waits, seconds=PATIENCE)
 
-    async def is_alone(self) -> None:
+    async def until_alone(self) -> None:
         """Return when the sessions of earlier tests have ended, and counted what they did."""
 
         async def nobody_else_is_there() -> bool:
@@ -191,8 +190,6 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @asynccontextmanager
 async def queue_bench(urls: DatabaseUrls) -> AsyncIterator[QueueBench]:
     """Open the worker's migrated schema."""
-    settings = DatabaseSettings.model_validate(
-        {"database_url": urls.report_worker, "database_connect_timeout": PATIENCE}
-    )
+    settings = patient_settings(urls.report_worker)
     async with open_database(settings, schema=SCHEMA, service="test", session=PLANNING) as database:
         yield QueueBench(database)

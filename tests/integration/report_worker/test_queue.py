@@ -92,7 +92,7 @@ async def test_a_claim_costs_the_same_however_many_jobs_one_tenant_has_queued(
 async def test_a_queue_that_was_empty_when_its_statements_were_planned_is_read_by_index(
     runs: QueueBench,
 ) -> None:
-    await runs.is_alone()
+    await runs.until_alone()
     for number in range(10):
         await each_statement(runs, number)
     await runs.take_in(*(new_run(number, tenant="many") for number in range(1000, 6000)))

@@ -22,15 +22,22 @@ from shared.bus.stored_log import open_log
 from shared.bus.topics import ensure_topics
 from shared.database import positions
 from shared.database.pool import TRANSIENT_ERRORS, Database, open_database
-from shared.events import JobEvent, JobStarted, OutgoingMessage, ReceivedEvent, encode
+from shared.events import (
+    JobEvent,
+    JobStarted,
+    OutgoingMessage,
+    ReceivedEvent,
+    byte_headers,
+    encode,
+)
 from shared.service import read_when_connected, running
-from shared.settings import DatabaseSettings, KafkaSettings
+from shared.settings import KafkaSettings
 from shared.telemetry.metrics import ReaderMetrics
 from shared.telemetry.probes import Heartbeat
 from shared.topics import Topic
 from tests.support import unreadable_record
 from tests.support.job_histories import NOON, make_job_id
-from tests.support.servers import DatabaseUrls, Kafka, LocalKafka
+from tests.support.servers import DatabaseUrls, Kafka, LocalKafka, patient_settings
 
 GROUP = "reader"
 SECONDS = 120.0
@@ -67,12 +74,6 @@ def kafka_settings(kafka: Kafka, prefix: str, *, patience: float) -> KafkaSettin
     )
 
 
-def database_settings(url: str) -> DatabaseSettings:
-    return DatabaseSettings(
-        database_url=url, database_connect_timeout=_PATIENCE, database_command_timeout=_PATIENCE
-    )
-
-
 def started(number: int) -> JobStarted:
     """Return the event that stands for `number`."""
     return JobStarted(
@@ -90,11 +91,6 @@ def started(number: int) -> JobStarted:
 
 def message(number: int) -> OutgoingMessage:
     return encode(started(number), source="test", time=datetime(2026, 3, 1, tzinfo=UTC))
-
-
-def headers_of(sent: OutgoingMessage) -> list[tuple[str, bytes]]:
-    """Return a message's headers as a client sends them."""
-    return [(name, value.encode()) for name, value in sent.headers.items()]
 
 
 class Log:
@@ -124,7 +120,7 @@ class Log:
                     sent.value,
                     key=sent.key,
                     partition=partition,
-                    headers=headers_of(sent),
+                    headers=byte_headers(sent.headers),
                 )
             await producer.flush()
 
@@ -312,7 +308,7 @@ def reader_factory(settings: KafkaSettings, usual_times: ReaderTimes = TIMES) ->
 @asynccontextmanager
 async def counting_database(url: str) -> AsyncIterator[Effects]:
     async with open_database(
-        database_settings(url), schema="read_model", service="test"
+        patient_settings(url), schema="read_model", service="test"
     ) as database:
         async with database.transaction() as conn:
             await conn.execute(positions.CREATE_V1)

@@ -5,11 +5,8 @@ import asyncio
 import pytest
 
 from shared.database.pool import TRANSIENT_ERRORS, PoolBusyError, open_database
-from shared.settings import DatabaseSettings
 from tests.support.relay import GOODBYE, Relay
-from tests.support.servers import DatabaseUrls
-
-PATIENCE = 60.0
+from tests.support.servers import DatabaseUrls, patient_settings
 
 
 async def test_a_server_that_said_goodbye_on_an_idle_connection_is_a_passing_failure(
@@ -17,9 +14,7 @@ async def test_a_server_that_said_goodbye_on_an_idle_connection_is_a_passing_fai
 ) -> None:
     relay = Relay(database.gateway)
     async with relay.listening() as url:
-        settings = DatabaseSettings.model_validate(
-            {"database_url": url, "database_connect_timeout": PATIENCE}
-        )
+        settings = patient_settings(url)
         async with (
             open_database(settings, schema="gateway", service="test") as pool,
             open_database(settings, schema="gateway", service="test") as another,
@@ -35,14 +30,7 @@ async def test_a_server_that_said_goodbye_on_an_idle_connection_is_a_passing_fai
 async def test_who_would_wait_behind_too_many_for_a_connection_is_refused_at_once(
     database: DatabaseUrls,
 ) -> None:
-    settings = DatabaseSettings.model_validate(
-        {
-            "database_url": database.gateway,
-            "database_connect_timeout": PATIENCE,
-            "database_pool_size": 1,
-            "database_queue": 1,
-        }
-    )
+    settings = patient_settings(database.gateway, database_pool_size=1, database_queue=1)
     async with open_database(settings, schema="gateway", service="test") as pool:
         async with pool.connection():
             waiting = asyncio.create_task(pool.ping())

@@ -7,20 +7,14 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from shared.database.listen import listen
-from shared.settings import DatabaseSettings
 from tests.support.report_worker import eventually
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import DatabaseUrls, patient_settings
 
 CHANNEL = "something_happened"
 LISTENERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE application_name = 'test-listen' AND datname = current_database()
 """
-
-
-def patient_settings(url: str) -> DatabaseSettings:
-    """Return settings under which a slow database isn't taken for a lost one."""
-    return DatabaseSettings.model_validate({"database_url": url, "database_connect_timeout": 60})
 
 
 @asynccontextmanager

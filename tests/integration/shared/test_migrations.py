@@ -9,8 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from shared.database import migrations, revisions
 from shared.database.pool import open_database
-from tests.integration.shared.conftest import database_settings
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import DatabaseUrls, patient_settings
 
 FIRST = """
 from alembic import op
@@ -49,7 +48,7 @@ async def migrate(urls: DatabaseUrls, directory: Path) -> None:
 
 async def revision(urls: DatabaseUrls) -> str | None:
     async with open_database(
-        database_settings(urls.notifier), schema="notifier", service="test"
+        patient_settings(urls.notifier), schema="notifier", service="test"
     ) as database:
         return await revisions.current(database)
 

@@ -17,8 +17,8 @@ from shared.outbox import Outbox, OutboxTimes, Publishes
 from shared.service import running
 from shared.telemetry.metrics import OutboxMetrics
 from shared.topics import Topic
-from tests.integration.shared.conftest import SECONDS, Log, database_settings, message
-from tests.support.servers import DatabaseUrls, LocalKafka, LocalPostgres
+from tests.integration.shared.conftest import SECONDS, Log, message
+from tests.support.servers import DatabaseUrls, LocalKafka, LocalPostgres, patient_settings
 
 SOON = OutboxTimes(left_behind_after=0.2, sweep_every=0.05)
 NEVER = OutboxTimes(left_behind_after=3600, sweep_every=0.05)
@@ -55,7 +55,7 @@ async def pool(database: DatabaseUrls) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def outbox_database(url: str) -> AsyncIterator[Database]:
-    settings = database_settings(url)
+    settings = patient_settings(url)
     async with open_database(settings, schema="report_worker", service="test") as opened:
         async with opened.transaction() as conn:
             await conn.execute(outbox.CREATE_V1)

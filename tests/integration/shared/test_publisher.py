@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from local_stack.polling import poll_until
 from shared.bus import BusConnection, BusPublisher, BusUnavailableError, make_broker
 from shared.bus.broker import producer_of
 from shared.events import OutgoingMessage
@@ -147,13 +148,14 @@ async def test_unconnected_publisher_says_so_at_once() -> None:
 
 
 async def publish_in_the_end(publisher: BusPublisher, sent: OutgoingMessage) -> None:
-    async with asyncio.timeout(SECONDS):
-        while True:
-            try:
-                await publisher.publish_one(sent)
-            except BusUnavailableError:
-                continue
-            return
+    async def is_published() -> bool:
+        try:
+            await publisher.publish_one(sent)
+        except BusUnavailableError:
+            return False
+        return True
+
+    await poll_until(is_published, seconds=SECONDS)
 
 
 async def test_broker_that_dies_is_noticed_in_bounded_time_and_used_again_once_it_is_back(

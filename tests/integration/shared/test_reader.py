@@ -16,6 +16,7 @@ from shared.events import (
     JobStarted,
     RequestedDateRange,
     RequestedReport,
+    byte_headers,
     encode,
 )
 from shared.topics import Topic
@@ -25,7 +26,6 @@ from tests.integration.shared.conftest import (
     Effects,
     Log,
     StartReader,
-    headers_of,
     message,
     wait_until_committed,
 )
@@ -125,7 +125,7 @@ async def test_event_without_hurry_waits_for_one_that_has_it(
         assert batches == []
         history = JobHistory(make_job_id(1), REQUEST)
         end = encode(history.completed(1), source="test", time=NOON)
-        await log.write_raw(end.value, key=end.key, headers=headers_of(end), partition=1)
+        await log.write_raw(end.value, key=end.key, headers=byte_headers(end.headers), partition=1)
         await effects.wait_for(1, 2, 3)
 
     assert [sorted(names, key=str) for names in batches] == [[JobCompleted, *[JobStarted] * 3]]
@@ -225,7 +225,10 @@ async def test_records_are_read_however_they_were_compressed(
         bootstrap_servers=log.settings.bootstrap_servers, compression_type=codec
     ) as producer:
         await producer.send_and_wait(
-            log.settings.topic(sent.topic), sent.value, key=sent.key, headers=headers_of(sent)
+            log.settings.topic(sent.topic),
+            sent.value,
+            key=sent.key,
+            headers=byte_headers(sent.headers),
         )
 
     async with start_reader(effects):

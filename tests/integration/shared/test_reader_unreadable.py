@@ -5,16 +5,16 @@ import json
 import pytest
 from aiokafka import TopicPartition
 
+from shared.events import byte_headers
 from shared.topics import Topic
 from tests.integration.shared.conftest import (
     Effects,
     Log,
     StartReader,
-    headers_of,
     message,
 )
 
-GOOD_HEADERS = headers_of(message(7))
+GOOD_HEADERS = byte_headers(message(7).headers)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_header_value_that_is_no_text_is_no_reason_to_refuse_the_record(
     log: Log, effects: Effects, start_reader: StartReader
 ) -> None:
     sent = message(1)
-    await log.write_raw(sent.value, headers=[*headers_of(sent), ("note", b"\xff\xfe")])
+    await log.write_raw(sent.value, headers=[*byte_headers(sent.headers), ("note", b"\xff\xfe")])
 
     async with start_reader(effects):
         await effects.wait_for(1)

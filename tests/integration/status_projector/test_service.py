@@ -18,7 +18,7 @@ from local_stack.polling import poll_until
 from local_stack.ports import free_ports
 from shared.bus.topics import ensure_topics
 from shared.database.pool import Database
-from shared.events import AnyJobEvent, RequestedDateRange, RequestedReport, encode
+from shared.events import AnyJobEvent, RequestedDateRange, RequestedReport, byte_headers, encode
 from shared.settings import KafkaSettings
 from status_projector.settings import Settings
 from tests.support.job_histories import NOON, JobHistory, make_job_id
@@ -89,8 +89,7 @@ class Projector:
         async with AIOKafkaProducer(bootstrap_servers=self.kafka.bootstrap_servers) as producer:
             for event in events:
                 sent = encode(event, source="test", time=NOON)
-                headers = [(name, value.encode()) for name, value in sent.headers.items()]
-                topic = self.kafka.topic(sent.topic)
+                topic, headers = self.kafka.topic(sent.topic), byte_headers(sent.headers)
                 await producer.send(topic, sent.value, key=sent.key, headers=headers)
             await producer.flush()
 

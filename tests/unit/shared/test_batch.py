@@ -14,6 +14,7 @@ from shared.events import (
     OutgoingMessage,
     RequestedDateRange,
     RequestedReport,
+    byte_headers,
     encode,
 )
 from tests.support.job_histories import NOON, JobHistory, make_job_id
@@ -35,7 +36,7 @@ def message(event: AnyJobEvent) -> OutgoingMessage:
 
 
 def record(offset: int, sent: OutgoingMessage) -> ConsumerRecord:
-    headers = tuple((name, value.encode()) for name, value in sent.headers.items())
+    headers = tuple(byte_headers(sent.headers))
     return ConsumerRecord(
         PARTITION.topic, PARTITION.partition, offset, 0, 0, sent.key, sent.value, 0, 0, 0, headers
     )

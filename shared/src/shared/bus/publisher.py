@@ -12,7 +12,7 @@ from faststream.exceptions import FastStreamException
 from faststream.kafka import KafkaBroker
 
 from shared.bus.broker import BusConnection, producer_of
-from shared.events import OutgoingMessage
+from shared.events import OutgoingMessage, byte_headers
 from shared.settings import KafkaSettings
 
 _UNAVAILABLE: Final = (KafkaError, OSError, FastStreamException)
@@ -143,7 +143,7 @@ class BusPublisher:
                 self._settings.topic(message.topic),
                 message.value,
                 key=message.key,
-                headers=[(name, value.encode()) for name, value in message.headers.items()],
+                headers=byte_headers(message.headers),
             )
         except MessageSizeTooLargeError as error:  # which the broker too may find
             acknowledgement = asyncio.get_running_loop().create_future()

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -162,6 +162,11 @@ def _common_headers(event_type: type[JobEvent], source: str) -> dict[str, str]:
         "ce_dataschema": schema_id(event_type),
         "content-type": "application/json",
     }
+
+
+def byte_headers(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    """Return headers as a record carries them."""
+    return [(name, value.encode()) for name, value in headers.items()]
 
 
 def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
