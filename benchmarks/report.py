@@ -196,12 +196,12 @@ def _latency_rows(latency: Latency) -> Iterator[Row]:
 
 def _export_rows(exports: Exports) -> Iterator[Row]:
     rows = f"{exports.rows / 1e6:g}M orders as"
-    for file_format, ours, beside, seconds in (
-        ("CSV", exports.csv, r"psql \copy", exports.psql_csv),
-        ("JSON", exports.json, r"psql \copy row_to_json", exports.psql_json),
-        ("NDJSON", exports.ndjson, r"psql \copy row_to_json", exports.psql_json),
+    for file_format, ours, beside in (
+        ("CSV", exports.csv, r"psql \copy"),
+        ("JSON", exports.json, r"psql \copy row_to_json"),
+        ("NDJSON", exports.ndjson, r"psql \copy row_to_json"),
     ):
-        per_second, peer = exports.rows / ours.seconds, exports.rows / seconds
+        per_second, peer = exports.rows / ours.export.seconds, exports.rows / ours.psql
         yield Row(f"{rows} {file_format}", per_second, "/s", beside, peer, "more")
     to_s3 = exports.csv_to_s3
     per_second, peer = S3_ROWS / to_s3.export, S3_ROWS / to_s3.put
@@ -239,8 +239,8 @@ def _export_lines(exports: Exports) -> Iterator[str]:
 
     yield ""
     yield _columns("exports, POST to COMPLETED", "s", "rows/s", "MiB")
-    for name, export in (("CSV", exports.csv), ("JSON", exports.json), ("NDJSON", exports.ndjson)):
-        yield line(name, exports.rows, export)
+    for name, one in (("CSV", exports.csv), ("JSON", exports.json), ("NDJSON", exports.ndjson)):
+        yield line(name, exports.rows, one.export)
     yield line("XLSX", XLSX_ROWS, exports.xlsx)
     yield line("PDF", PDF_ROWS, exports.pdf)
 
