@@ -35,10 +35,10 @@ CHILD: Final = "report_worker.execution.child"
 """What the command of a child names."""
 
 _ROUNDS: Final = 3
-_ROUNDS_BESIDE_PSQL: Final = 5
+_ROUNDS_BESIDE_PSQL: Final = 7
 _GENERATED: Final = 100_000
 _JOB_SECONDS: Final = 300.0
-_POLL_SECONDS: Final = 0.01
+_POLL_SECONDS: Final = 0.02
 _TYPE: Final = "MANY_ORDERS"
 _PATH: Final = "export"
 _FILL: Final = f"""
@@ -53,24 +53,24 @@ _STATUS: Final = "SELECT status, error_message FROM read_model.jobs WHERE job_id
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
-    """One report: seconds from its POST to COMPLETED, and the worker's memory meanwhile."""
+class Round:
+    r"""Seconds of an export from its POST to COMPLETED, and the mean of the `\copy`s around it."""
 
-    seconds: float
-    mib: float
-
-
-@dataclass(frozen=True, slots=True)
-class BesidePsql:
-    r"""An export, and the seconds of a `\copy` in the same round."""
-
-    export: Export
+    export: float
     psql: float
 
     @property
     def ratio(self) -> float:
         """How many rows it gave in the time in which psql gave one."""
-        return self.psql / self.export.seconds
+        return self.psql / self.export
+
+
+@dataclass(frozen=True, slots=True)
+class BesidePsql:
+    """The round whose ratio is the median, and the ratios of all rounds, the least first."""
+
+    median: Round
+    ratios: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,14 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """The rounds beside psql whose ratios are the medians, and medians of seconds."""
+    """Exports beside psql; of the others the seconds, at the median where there were several."""
 
     rows: int
     csv: BesidePsql
     json: BesidePsql
     ndjson: BesidePsql
-    xlsx: Export
-    pdf: Export
+    xlsx: float
+    pdf: float
     csv_to_s3: ToS3
     growth: dict[str, Growth]
     """By format."""
@@ -129,24 +129,15 @@ class _Exporter:
         for file_format in ("CSV", "JSON", "XLSX", "PDF"):
             await self._export(file_format, PDF_ROWS)  # the first one fills caches and loads fonts
         plain, as_json = _selects()
-        rounds = [
-            (
-                await self._copy(plain),
-                await self._export("CSV", ROWS),
-                await self._copy(as_json),
-                await self._export("JSON", ROWS),
-                await self._export("NDJSON", ROWS),
-            )
-            for _ in range(_ROUNDS_BESIDE_PSQL)
-        ]
-        psql_csv, csv, psql_json, json, ndjson = zip(*rounds, strict=True)
+        (csv,) = await self._beside_psql(plain, "CSV")
+        json, ndjson = await self._beside_psql(as_json, "JSON", "NDJSON")
         return Exports(
             rows=ROWS,
-            csv=_median_ratio(csv, psql_csv),
-            json=_median_ratio(json, psql_json),
-            ndjson=_median_ratio(ndjson, psql_json),
+            csv=csv,
+            json=json,
+            ndjson=ndjson,
             xlsx=await self._export("XLSX", XLSX_ROWS),
-            pdf=_median([await self._export("PDF", PDF_ROWS) for _ in range(_ROUNDS)]),
+            pdf=median([await self._export("PDF", PDF_ROWS) for _ in range(_ROUNDS)]),
             csv_to_s3=await self._csv_to_s3(),
             growth={
                 "CSV": await self._growth("CSV", FEW_ROWS, ROWS),
@@ -155,6 +146,17 @@ class _Exporter:
                 "PDF": await self._growth("PDF", FEW_PDF_ROWS, PDF_ROWS),
             },
         )
+
+    async def _beside_psql(self, select: str, *formats: str) -> list[BesidePsql]:
+        """Export again and again, with psql before and after: the machine's pace changes."""
+        rounds: list[list[Round]] = []
+        before = await self._copy(select)
+        for _ in range(_ROUNDS_BESIDE_PSQL):
+            exports = [await self._export(file_format, ROWS) for file_format in formats]
+            after = await self._copy(select)
+            rounds.append([Round(export, (before + after) / 2) for export in exports])
+            before = after
+        return [_beside_psql(of_one) for of_one in zip(*rounds, strict=True)]
 
     async def _csv_to_s3(self) -> ToS3:
         """Do here what a child does: the stack's own store is a folder."""
@@ -182,7 +184,9 @@ class _Exporter:
         worker, peaks = self._stack.pids["report-worker"], []
         for number in (few_rows, rows):
             await renew_children(worker, CHILD)
-            peaks.append((await self._export(file_format, number)).mib)
+            async with watched_memory(worker) as peak:
+                await self._export(file_format, number)
+            peaks.append(peak.mib)
         return Growth(rows, few_rows, *peaks)
 
     async def _copy(self, select: str) -> float:
@@ -192,21 +196,20 @@ class _Exporter:
         finally:
             path.unlink(missing_ok=True)
 
-    async def _export(self, file_format: str, rows: int) -> Export:
+    async def _export(self, file_format: str, rows: int) -> float:
         # A new connection: the gateway closes one that is quiet for as long as psql may take.
         client = await Client.connect(self._stack.gateway_port)
-        async with watched_memory(self._stack.pids["report-worker"]) as peak:
-            began = time.perf_counter()
-            answer = await client.ask(post("/generate-report", _request(file_format, rows)))
-            client.close()
-            if answer.status != ACCEPTED:
-                raise BenchmarkError(f"the gateway refused an export: {answer.body.decode()}")
-            await self._wait_for(answer.json()["jobId"])
-            seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        answer = await client.ask(post("/generate-report", _request(file_format, rows)))
+        client.close()
+        if answer.status != ACCEPTED:
+            raise BenchmarkError(f"the gateway refused an export: {answer.body.decode()}")
+        await self._wait_for(answer.json()["jobId"])
+        seconds = time.perf_counter() - began
         # The next one needs the room.
         for folder in self._stack.directory.artifacts.iterdir():
             shutil.rmtree(folder)
-        return Export(seconds, peak.mib)
+        return seconds
 
     async def _wait_for(self, job_id: str) -> None:
         deadline = time.perf_counter() + _JOB_SECONDS
@@ -220,16 +223,9 @@ class _Exporter:
         raise BenchmarkError(f"an export took longer than {_JOB_SECONDS:.0f} s")
 
 
-def _median(exports: Sequence[Export]) -> Export:
-    return Export(
-        median(export.seconds for export in exports), max(export.mib for export in exports)
-    )
-
-
-def _median_ratio(exports: Sequence[Export], psql: Sequence[float]) -> BesidePsql:
-    """Return the round with the median ratio: from one to the next the machine's pace changes."""
-    rounds = sorted(map(BesidePsql, exports, psql), key=lambda one: one.ratio)
-    return rounds[len(rounds) // 2]
+def _beside_psql(rounds: Sequence[Round]) -> BesidePsql:
+    in_order = sorted(rounds, key=lambda one: one.ratio)
+    return BesidePsql(in_order[len(in_order) // 2], tuple(one.ratio for one in in_order))
 
 
 def _report_type() -> ReportType:

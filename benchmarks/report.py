@@ -3,7 +3,7 @@
 import math
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from benchmarks.limits import Limits
-from benchmarks.measure_exports import PDF_ROWS, S3_ROWS, XLSX_ROWS, Export, Exports
+from benchmarks.measure_exports import PDF_ROWS, S3_ROWS, XLSX_ROWS, Exports
 from benchmarks.measure_http import HttpFigures, Pair, Served
 from benchmarks.measure_latency import PER_SECOND, Latency
 from benchmarks.measure_listing import Listing
@@ -168,13 +168,9 @@ def _beside(name: str, served: Served, pair: Pair) -> Iterator[Row]:
 
 def _http_lines(http: HttpFigures) -> Iterator[str]:
     yield ""
-    yield _columns("ratios to the bare route, of all pairs", "least", "median", "greatest")
-    for name, beside in (
-        ("GET", http.get), ("POST", http.post), ("POST with a key", http.post_with_key),
-    ):  # fmt: skip
-        least, greatest = beside.ratios[0], beside.ratios[-1]
-        cells = (f"{ratio:.2f}" for ratio in (least, beside.median.ratio, greatest))
-        yield _columns(f"    {name}", *cells)
+    beside = {"GET": http.get, "POST": http.post, "POST with a key": http.post_with_key}
+    ratios = {name: one.ratios for name, one in beside.items()}
+    yield from _spread("ratios to the bare route, of all pairs", ratios)
 
 
 def _throughput_rows(throughput: Throughput, limits: Limits) -> Iterator[Row]:
@@ -201,7 +197,7 @@ def _export_rows(exports: Exports) -> Iterator[Row]:
         ("JSON", exports.json, r"psql \copy row_to_json"),
         ("NDJSON", exports.ndjson, r"psql \copy row_to_json"),
     ):
-        per_second, peer = exports.rows / ours.export.seconds, exports.rows / ours.psql
+        per_second, peer = exports.rows / ours.median.export, exports.rows / ours.median.psql
         yield Row(f"{rows} {file_format}", per_second, "/s", beside, peer, "more")
     to_s3 = exports.csv_to_s3
     per_second, peer = S3_ROWS / to_s3.export, S3_ROWS / to_s3.put
@@ -233,16 +229,20 @@ def _listing_summaries(listing: Listing) -> dict[str, Summary]:
 
 
 def _export_lines(exports: Exports) -> Iterator[str]:
-    def line(name: str, rows: int, export: Export) -> str:
-        cells = f"{export.seconds:.2f}", f"{rows / export.seconds:,.0f}", f"{export.mib:.0f}"
+    def line(name: str, rows: int, seconds: float) -> str:
+        cells = f"{seconds:.2f}", f"{rows / seconds:,.0f}"
         return _columns(f"    {rows:,} rows as {name}", *cells)
 
     yield ""
-    yield _columns("exports, POST to COMPLETED", "s", "rows/s", "MiB")
-    for name, one in (("CSV", exports.csv), ("JSON", exports.json), ("NDJSON", exports.ndjson)):
-        yield line(name, exports.rows, one.export)
+    yield _columns("exports, POST to COMPLETED", "s", "rows/s")
+    beside_psql = {"CSV": exports.csv, "JSON": exports.json, "NDJSON": exports.ndjson}
+    for name, one in beside_psql.items():
+        yield line(name, exports.rows, one.median.export)
     yield line("XLSX", XLSX_ROWS, exports.xlsx)
     yield line("PDF", PDF_ROWS, exports.pdf)
+    yield ""
+    ratios = {name: one.ratios for name, one in beside_psql.items()}
+    yield from _spread("ratios to psql, of all rounds", ratios)
 
 
 def _limits(limits: Limits) -> dict[str, Summary]:
@@ -264,6 +264,14 @@ def _summaries(title: str, summaries: Mapping[str, Summary]) -> Iterator[str]:
     yield _columns(title, "mean", "p50", "p99")
     for name, one in summaries.items():
         yield _columns(f"    {name}", f"{one.mean:.2f}", f"{one.p50:.2f}", f"{one.p99:.2f}")
+
+
+def _spread(title: str, ratios: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """Tell of ratios that are in order, the least first."""
+    yield _columns(title, "least", "median", "greatest")
+    for name, of_one in ratios.items():
+        cells = (of_one[0], of_one[len(of_one) // 2], of_one[-1])
+        yield _columns(f"    {name}", *(f"{ratio:.2f}" for ratio in cells))
 
 
 def _shares(title: str, shares: Mapping[str, float], scale: float) -> Iterator[str]:

@@ -17,16 +17,14 @@ if TYPE_CHECKING:
 
 PART_BYTES = 8 * 1024 * 1024
 _CONCURRENT_PARTS = 2
-_SMALL_FILE_BYTES = 1024 * 1024
-_HASHED_AT_ONCE_BYTES = 64 * 1024
-"""Hashing so much takes less time than handing it to a thread and back."""
+_HELD_BACK_BYTES = 1024 * 1024
 
 
 class ArtifactWriter:
     """One artifact on its way to the store.
 
-    A small file is held back until it is complete and stored with a single request; a larger one
-    goes out in parts.
+    Bytes are held back until they are worth the way to the store's threads. A small file is stored
+    with a single request when it is complete; a larger one goes out in parts.
     """
 
     def __init__(
@@ -39,6 +37,7 @@ class ArtifactWriter:
         self._time_limit = time_limit
         self._digest = hashlib.sha256()
         self._held_back: list[bytes] = []
+        self._held_back_bytes = 0
         self._upload: AsyncWritableFile | None = None
         self.bytes = 0
 
@@ -48,16 +47,17 @@ class ArtifactWriter:
         return self._digest.hexdigest()
 
     async def write(self, data: bytes) -> None:
-        """Add bytes; of larger pieces the hashing runs in a thread, beside the upload."""
-        hashing = self._hash(data)
-        try:
-            self.bytes += len(data)
-            self._held_back.append(data)
-            if self.bytes > _SMALL_FILE_BYTES:
-                await self._hand_on()
-        finally:
-            if hashing is not None:
-                await hashing
+        """Add bytes.
+
+        They are hashed here and not in a thread: where the data source has but one processor
+        beside this one, another thread takes its time from it.
+        """
+        self._digest.update(data)
+        self.bytes += len(data)
+        self._held_back.append(data)
+        self._held_back_bytes += len(data)
+        if self._held_back_bytes > _HELD_BACK_BYTES:
+            await self._hand_on()
 
     async def complete(self) -> None:
         """Make the object appear.
@@ -85,13 +85,6 @@ class ArtifactWriter:
             async with asyncio.timeout(self._time_limit):
                 await self._upload.__aexit__(type(error), error, error.__traceback__)
 
-    def _hash(self, data: bytes) -> "asyncio.Future[None] | None":
-        if len(data) <= _HASHED_AT_ONCE_BYTES:
-            self._digest.update(data)
-            return None
-        loop = asyncio.get_running_loop()
-        return loop.run_in_executor(None, self._digest.update, data)
-
     async def _hand_on(self) -> None:
         if self._upload is None:
             self._upload = obstore.open_writer_async(
@@ -103,10 +96,12 @@ class ArtifactWriter:
             )
         data = b"".join(self._held_back)
         self._held_back.clear()
+        self._held_back_bytes = 0
         await _bounded(self._upload.write(data), self._time_limit)
 
     async def _completed(self) -> None:
         if self._upload is not None:
+            await self._hand_on()
             await _bounded(self._upload.close(), self._time_limit)
             return
         storing = obstore.put_async(

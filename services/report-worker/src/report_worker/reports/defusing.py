@@ -1,23 +1,35 @@
 """Text that a spreadsheet would run as a formula: found and defused in the bytes of COPY's CSV."""
 
+from bisect import bisect
 from collections.abc import Sequence
 from typing import Final
+
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 from shared.catalogue import Column, ColumnType
 
 FORMULA_STARTS: Final = "=+-@\t\r"
 """A spreadsheet takes text that begins with one of these for a formula (OWASP, CSV injection)."""
 
-_STARTS: Final = FORMULA_STARTS.encode()
-_FIRST_BYTES: Final = frozenset(bytes([start]) for start in _STARTS)
-_BEFORE_A_CELL: Final = frozenset((b",", b"\n"))
+_BEFORE_A_CELL: Final = (b",", b"\n")
+_BEFORE_A_QUOTED_CELL: Final = (b',"', b'\n"')
+_UNQUOTED_LENGTH: Final = 2
 _MINUS: Final = ord("-")
 _APOSTROPHE: Final = b"'"
 
-# Bytes of one class become one byte, so that one search finds them all, in half of the time that
-# regular expressions take.
-_CLASSES: Final = bytes.maketrans(_STARTS + b"\n", b"=" * len(_STARTS) + b",")
-_START_OF_A_CELL: Final = b",="
+# Neither stands in UTF-8. With so many different first bytes the library looks for all patterns
+# at once with vector instructions, which takes a quarter of the time.
+_IN_NO_TEXT: Final = (b"\xfe\xfe", b"\xff\xff")
+
+_STARTS_OF_FORMULAS: Final = BytesAhoCorasick(
+    [
+        before + start.encode()
+        for before in (*_BEFORE_A_CELL, *_BEFORE_A_QUOTED_CELL)
+        for start in FORMULA_STARTS
+    ]
+    + list(_IN_NO_TEXT),
+    matchkind=MatchKind.LeftmostFirst,
+)
 
 
 class FormulaDefuser:
@@ -29,35 +41,32 @@ class FormulaDefuser:
     def __init__(self, columns: Sequence[Column]) -> None:
         self._is_text = [column.type is ColumnType.TEXT for column in columns]
 
-    def quoted(self, pieces: list[bytes]) -> None:
-        """Defuse the cells that COPY quoted, in whole records that were split at the quotes.
+    def defuse(self, records: bytes, quotes: Sequence[int]) -> bytes:
+        """Defuse whole records, in which LF does nothing but end one.
 
-        Nothing but text is ever quoted. Every second piece is inside; one that is no cell's
-        beginning follows on a doubled quote, with nothing in between.
+        `quotes` are the places of all double quotes, in order.
         """
-        for index, piece in enumerate(pieces[1::2]):
-            if piece[:1] in _FIRST_BYTES:
-                before = pieces[2 * index]
-                if before[-1:] in _BEFORE_A_CELL or index == 0:
-                    pieces[2 * index + 1] = _APOSTROPHE + piece
-
-    def unquoted(self, records: bytes) -> bytes:
-        """Defuse the other cells, in whole records from which the quoted ones were taken out."""
-        # With the comma before the very first cell too, a cell is found at its place in `records`.
-        classes = b"," + records.translate(_CLASSES)
         pieces: list[bytes] = []
         end = 0
-        cell = classes.find(_START_OF_A_CELL)
-        while cell >= 0:
-            if self._is_formula(records, cell):
+        # With a line's end before it, the very first cell is found like any other.
+        for _, start, stop in _STARTS_OF_FORMULAS.find_matches_as_indexes(b"\n" + records):
+            cell = stop - 2
+            is_quoted = stop - start > _UNQUOTED_LENGTH
+            if is_quoted or self._is_formula(records, quotes, cell):
                 pieces += (records[end:cell], _APOSTROPHE)
                 end = cell
-            cell = classes.find(_START_OF_A_CELL, cell + 1)
         return b"".join((*pieces, records[end:])) if pieces else records
 
-    def _is_formula(self, records: bytes, cell: int) -> bool:
-        """A number may begin with a minus sign, too: whether a cell is one, its column says."""
-        if records[cell] != _MINUS:
-            return True
-        record = records.rfind(b"\n", 0, cell) + 1
-        return self._is_text[records.count(b",", record, cell)]
+    def _is_formula(self, records: bytes, quotes: Sequence[int], cell: int) -> bool:
+        """Judge what may be a cell without quotes, or text inside of them.
+
+        (A single quote with a comma before and something else behind it always begins a cell, and
+        nothing but text is ever quoted.) A number may begin with a minus sign, too: whether a cell
+        is one, its column says.
+        """
+        is_inside = bisect(quotes, cell) % 2 == 1
+        if is_inside or records[cell] != _MINUS:
+            return not is_inside
+        before = records[records.rfind(b"\n", 0, cell) + 1 : cell]
+        outside = before.split(b'"')[::2]
+        return self._is_text[sum(piece.count(b",") for piece in outside)]

@@ -1,5 +1,6 @@
 """From the bytes of a server-side COPY to the bytes of the file, batch by batch."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from report_worker.reports.defusing import FormulaDefuser
@@ -36,28 +37,44 @@ class CsvFraming:
     def frame(self, batch: bytes) -> bytes:
         """Replace the line ends outside of quotes, and defuse formulas.
 
-        Every second piece between quotes lies outside (a doubled quote leaves and enters again),
-        and the pieces outside are joined to be searched at once.
+        A doubled quote leaves a cell's quotes and enters them again, with nothing in between.
         """
         if not batch:
             return b""
-        pieces = batch.split(b'"')
-        if len(pieces) % 2 == 0 or not batch.endswith(b"\n"):
+        quotes = _places(b'"', batch)
+        if len(quotes) % 2 or not batch.endswith(b"\n"):
             raise ValueError("a batch of COPY's output ends inside a record")
-        outside = _NUL.join(pieces[::2])
+        records = _without_quoted_line_ends(batch, quotes)
         if self._defuser is not None:
-            self._defuser.quoted(pieces)
-            outside = self._defuser.unquoted(outside)
-        replaced = outside.replace(b"\n", b"\r\n")
-        self.rows += len(replaced) - len(outside)
-        if len(pieces) == 1:
-            return replaced
-        pieces[::2] = replaced.split(_NUL)
-        return b'"'.join(pieces)
+            records = self._defuser.defuse(records, quotes)
+        replaced = records.replace(b"\n", b"\r\n")
+        self.rows += len(replaced) - len(records)
+        return replaced.replace(_NUL, b"\n")
 
     def finish(self) -> bytes:
         """Every record has its end already."""
         return b""
+
+
+def _places(byte: bytes, batch: bytes) -> list[int]:
+    places = []
+    place = batch.find(byte)
+    while place >= 0:
+        places.append(place)
+        place = batch.find(byte, place + 1)
+    return places
+
+
+def _without_quoted_line_ends(batch: bytes, quotes: Sequence[int]) -> bytes:
+    """Put NUL in the place of each LF that belongs to a cell."""
+    records: bytearray | None = None
+    for opening, closing in zip(quotes[::2], quotes[1::2], strict=True):
+        place = batch.find(b"\n", opening, closing)
+        while place >= 0:
+            records = records or bytearray(batch)
+            records[place : place + 1] = _NUL
+            place = batch.find(b"\n", place + 1, closing)
+    return bytes(records) if records else batch
 
 
 class NdjsonFraming:
