@@ -51,6 +51,8 @@ class FormulaDefuser:
         # With a line's end before it, the very first cell is found like any other.
         for _, start, stop in _STARTS_OF_FORMULAS.find_matches_as_indexes(b"\n" + records):
             cell = stop - 2
+            # A single quote after a comma, with something else behind it, always begins a cell,
+            # and nothing but text is ever quoted.
             is_quoted = stop - start > _UNQUOTED_LENGTH
             if is_quoted or self._is_formula(records, quotes, cell):
                 pieces += (records[end:cell], _APOSTROPHE)
@@ -58,15 +60,15 @@ class FormulaDefuser:
         return b"".join((*pieces, records[end:])) if pieces else records
 
     def _is_formula(self, records: bytes, quotes: Sequence[int], cell: int) -> bool:
-        """Judge what may be a cell without quotes, or text inside of them.
-
-        (A single quote with a comma before and something else behind it always begins a cell, and
-        nothing but text is ever quoted.) A number may begin with a minus sign, too: whether a cell
-        is one, its column says.
-        """
-        is_inside = bisect(quotes, cell) % 2 == 1
-        if is_inside or records[cell] != _MINUS:
-            return not is_inside
+        """Tell text without quotes from the inside of quotes, and from a negative number."""
+        if quotes and bisect(quotes, cell) % 2:
+            return False
+        if records[cell] != _MINUS:
+            return True
         before = records[records.rfind(b"\n", 0, cell) + 1 : cell]
-        outside = before.split(b'"')[::2]
-        return self._is_text[sum(piece.count(b",") for piece in outside)]
+        return self._is_text[_commas(before) if quotes else before.count(b",")]
+
+
+def _commas(record: bytes) -> int:
+    """Count those outside of quotes."""
+    return sum(outside.count(b",") for outside in record.split(b'"')[::2])

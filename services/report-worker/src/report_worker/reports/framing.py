@@ -1,6 +1,7 @@
 """From the bytes of a server-side COPY to the bytes of the file, batch by batch."""
 
-from collections.abc import Sequence
+from itertools import accumulate, count
+from operator import add
 from typing import Protocol
 
 from report_worker.reports.defusing import FormulaDefuser
@@ -41,12 +42,12 @@ class CsvFraming:
         """
         if not batch:
             return b""
-        quotes = _places(b'"', batch)
-        if len(quotes) % 2 or not batch.endswith(b"\n"):
+        pieces = batch.split(b'"')
+        if len(pieces) % 2 == 0 or not batch.endswith(b"\n"):
             raise ValueError("a batch of COPY's output ends inside a record")
-        records = _without_quoted_line_ends(batch, quotes)
+        records = _without_quoted_line_ends(batch, pieces)
         if self._defuser is not None:
-            records = self._defuser.defuse(records, quotes)
+            records = self._defuser.defuse(records, _places_between(pieces))
         replaced = records.replace(b"\n", b"\r\n")
         self.rows += len(replaced) - len(records)
         return replaced.replace(_NUL, b"\n")
@@ -56,25 +57,19 @@ class CsvFraming:
         return b""
 
 
-def _places(byte: bytes, batch: bytes) -> list[int]:
-    places = []
-    place = batch.find(byte)
-    while place >= 0:
-        places.append(place)
-        place = batch.find(byte, place + 1)
-    return places
+def _without_quoted_line_ends(batch: bytes, pieces: list[bytes]) -> bytes:
+    """Put NUL in the place of each LF inside quotes, where every second of the pieces lies."""
+    inside = b'"'.join(pieces[1::2])
+    if b"\n" not in inside:
+        return batch
+    changed = pieces.copy()
+    changed[1::2] = inside.replace(b"\n", _NUL).split(b'"')
+    return b'"'.join(changed)
 
 
-def _without_quoted_line_ends(batch: bytes, quotes: Sequence[int]) -> bytes:
-    """Put NUL in the place of each LF that belongs to a cell."""
-    records: bytearray | None = None
-    for opening, closing in zip(quotes[::2], quotes[1::2], strict=True):
-        place = batch.find(b"\n", opening, closing)
-        while place >= 0:
-            records = records or bytearray(batch)
-            records[place : place + 1] = _NUL
-            place = batch.find(b"\n", place + 1, closing)
-    return bytes(records) if records else batch
+def _places_between(pieces: list[bytes]) -> list[int]:
+    """Return the places of the quotes at which the pieces were split."""
+    return list(map(add, accumulate(map(len, pieces[:-1])), count()))
 
 
 class NdjsonFraming:
