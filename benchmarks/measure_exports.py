@@ -131,9 +131,7 @@ class _Exporter:
             await self._export(file_format, PDF_ROWS)  # the first one fills caches and loads fonts
         plain, as_json = _selects()
         (csv,) = await self._beside_psql(plain, "CSV", rounds=_CSV_ROUNDS)
-        json, ndjson = await self._beside_psql(
-            as_json, "JSON", "NDJSON", rounds=_JSON_ROUNDS
-        )
+        json, ndjson = await self._beside_psql(as_json, "JSON", "NDJSON", rounds=_JSON_ROUNDS)
         return Exports(
             rows=ROWS,
             csv=csv,
