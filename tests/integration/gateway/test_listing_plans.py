@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
 
 import asyncpg
 import pytest
@@ -25,7 +26,8 @@ PAGE: Final = 20
 LARGEST: Final = 100
 
 # One in a hundred jobs is another tenant's. Of the others one in a thousand has FAILED, one in
-# five thousand is of the rare type; both together are rarer still, and nothing of it RUNS.
+# five thousand is of the rare type; both together are rarer still, and nothing of it RUNS. The
+# oldest two hundred are of a type of their own.
 FILL: Final = """
 INSERT INTO read_model.jobs (
     job_id, tenant, report_type, format, created_at, updated_at, status,
@@ -33,23 +35,38 @@ INSERT INTO read_model.jobs (
 )
 SELECT 'job_' || lpad(n::text, 40, '0'),
        CASE WHEN n % 100 = 0 THEN 'small' ELSE 'large' END,
-       CASE WHEN n % 5000 = 1 THEN 'RARE' ELSE 'COMMON' END,
+       CASE WHEN n <= 200 THEN 'OLD' WHEN n % 5000 = 1 THEN 'RARE' ELSE 'COMMON' END,
        'CSV', now(), now(),
        CASE WHEN n % 1000 = 1 THEN 'FAILED' WHEN n % 1000 = 2 THEN 'PENDING' ELSE 'COMPLETED' END,
        '{1}', 0, '{1,1,1,4,0}', 0, '{"a": {"event": "ReportRequested", "run": 1}}'
 FROM generate_series(1, $1::int) AS n
 """
 LISTINGS: Final = {
-    "all": (JobFilter(), "jobs_of_tenant"),
-    "by status": (JobFilter(status=JobStatus.COMPLETED), "jobs_of_status"),
-    "by rare status": (JobFilter(status=JobStatus.FAILED), "jobs_of_status"),
-    "by absent status": (JobFilter(status=JobStatus.RUNNING), "jobs_of_status"),
-    "by type": (JobFilter(report_type="COMMON"), "jobs_of_type"),
-    "by rare type": (JobFilter(report_type="RARE"), "jobs_of_type"),
-    "by type and status": (JobFilter(JobStatus.COMPLETED, "COMMON"), "jobs_of_type"),
-    "by rare type and status": (JobFilter(JobStatus.FAILED, "RARE"), "jobs_of_type"),
-    "by absent type and status": (JobFilter(JobStatus.RUNNING, "RARE"), "jobs_of_type"),
+    "all": JobFilter(),
+    "by status": JobFilter(status=JobStatus.COMPLETED),
+    "by rare status": JobFilter(status=JobStatus.FAILED),
+    "by absent status": JobFilter(status=JobStatus.RUNNING),
+    "by type": JobFilter(report_type="COMMON"),
+    "by rare type": JobFilter(report_type="RARE"),
+    "by old type": JobFilter(report_type="OLD"),
+    "by absent type": JobFilter(report_type="ABSENT"),
+    "by type and status": JobFilter(JobStatus.COMPLETED, "COMMON"),
+    "by rare type and status": JobFilter(JobStatus.FAILED, "RARE"),
+    "by old type and status": JobFilter(JobStatus.COMPLETED, "OLD"),
+    "by absent type and status": JobFilter(JobStatus.RUNNING, "RARE"),
 }
+KNOWN: Final = {
+    "everything": "SELECT",
+    "no settled rows": (
+        "UPDATE pg_class SET relallvisible = 0 WHERE oid = 'read_model.jobs'::regclass"
+    ),
+    "nothing": "DELETE FROM pg_statistic WHERE starelid = 'read_model.jobs'::regclass",
+    "that it was empty once": (
+        "UPDATE pg_class SET relpages = 0, reltuples = 0, relallvisible = 0 "
+        "WHERE oid = 'read_model.jobs'::regclass"
+    ),
+}
+"""What PostgreSQL plans by, as left by VACUUM and ANALYZE, or by neither for long."""
 
 
 def job(number: int) -> JobId:
@@ -71,64 +88,59 @@ async def million(postgres: Postgres) -> AsyncIterator[DatabaseUrls]:
         yield urls
 
 
-async def explain(
+async def blocks_read(
     connection: "asyncpg.Connection[asyncpg.Record]", statement: str, arguments: list[str]
-) -> dict[str, Any]:
-    """Run the statement as a prepared one and return its plan."""
-    values = ", ".join(f"'{argument}'" for argument in arguments)
+) -> int:
+    """Run the statement as a prepared one; return how many blocks it looked into."""
     types = ", ".join("text" for _ in arguments)
+    values = ", ".join(f"'{argument}'" for argument in arguments)
     await connection.execute(f"PREPARE page ({types}) AS {statement}")
-    text = await connection.fetchval(
-        f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE page ({values})"
-    )
+    for _ in range(2):  # the first time, what a session has to learn is counted too
+        text = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE page ({values})"
+        )
     await connection.execute("DEALLOCATE page")
-    plan: dict[str, Any] = json.loads(text)[0]["Plan"]
-    return plan
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
-
-
-def assert_is_bounded(plan: dict[str, Any], index: str, rows: int) -> None:
-    """The ids come from the index alone, in its order, and no row is read but the page's."""
-    scans = [node for node in nodes(plan) if "Relation Name" in node]
-    finding = [node for node in scans if node["Node Type"] == "Index Only Scan"]
-    reading = [node for node in scans if node["Node Type"] == "Index Scan"]
-    assert len(scans) == len(finding) + len(reading)
-    assert {node["Index Name"] for node in finding} == {index}
-    assert {node["Index Name"] for node in reading} == {"jobs_pkey"}
-    assert not any("Sort" in node["Node Type"] for node in nodes(plan))
-    assert not any(node.get("Rows Removed by Filter") for node in scans)
-    assert sum(node["Heap Fetches"] for node in finding) == 0
-    # A row takes a descent of the primary key and its page; finding takes one descent per stream.
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= 6 * rows + 40
+    plan: dict[str, int] = json.loads(text)[0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("known", KNOWN)
 @pytest.mark.parametrize("size", [PAGE, LARGEST])
 @pytest.mark.parametrize("listing", LISTINGS)
-async def test_every_page_is_found_in_one_index(
-    million: DatabaseUrls, listing: str, size: int, mode: str
+async def test_a_page_costs_the_same_whatever_postgres_knows_of_the_table(
+    million: DatabaseUrls, listing: str, size: int, known: str, mode: str
 ) -> None:
-    chosen, index = LISTINGS[listing]
     connection = await asyncpg.connect(
-        million.gateway, server_settings={"plan_cache_mode": mode, "jit": "off"}
+        million.admin, server_settings={"plan_cache_mode": mode, "jit": "off"}
     )
     try:
-        # From the newest on, from the middle on, from near the oldest on, and in a narrow window.
-        for first, before in (
-            (1, JOBS + 1), (1, JOBS // 2), (1, 5_002), (JOBS // 2, JOBS // 2 + 10_000),
-        ):  # fmt: skip
-            statement, arguments = page_statement(
-                TENANT, chosen, first=job(first), before=job(before), limit=size + 1
-            )
-            plan = await explain(connection, statement, arguments)
-            assert_is_bounded(plan, index, size + 1)
+        async with rolled_back(connection):
+            await connection.execute("SET LOCAL allow_system_table_mods = on")
+            await connection.execute(KNOWN[known])
+            # From the newest on, from the middle on, from near the oldest on, in a narrow window.
+            for first, before in (
+                (1, JOBS + 1), (1, JOBS // 2), (1, 5_002), (JOBS // 2, JOBS // 2 + 10_000),
+            ):  # fmt: skip
+                statement, arguments = page_statement(
+                    TENANT, LISTINGS[listing], first=job(first), before=job(before), limit=size + 1
+                )
+                # A row takes a descent of the primary key and its page, and another look at the
+                # page where VACUUM wasn't; finding takes one descent for each stream.
+                blocks = await blocks_read(connection, statement, arguments)
+                assert blocks <= 7 * (size + 1) + 60
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def rolled_back(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[None]:
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 @pytest.fixture
@@ -146,7 +158,7 @@ async def read_model(
 async def test_a_hundred_pages_show_every_job_once_and_in_order(
     read_model: ReadModel, listing: str
 ) -> None:
-    chosen, _ = LISTINGS[listing]
+    chosen = LISTINGS[listing]
     seen: list[JobId] = []
     before = job(JOBS + 1)
     for _ in range(100):
