@@ -37,8 +37,8 @@ SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.column
 WHERE table_schema = 'read_model' AND table_name = 'jobs'
   AND is_generated = 'NEVER' AND column_name <> 'job_id'
 """
-# A process may have been stopped within a transaction: as long as that is open, PostgreSQL
-# doesn't use an index that was made after it began, nor does VACUUM see its rows as settled.
+# A process may have been stopped within a transaction: as long as that is open, VACUUM doesn't
+# see the table's rows as settled.
 _END_TRANSACTIONS: Final = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 WHERE xact_start IS NOT NULL AND backend_type = 'client backend' AND pid <> pg_backend_pid()
